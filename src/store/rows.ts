@@ -1,0 +1,114 @@
+/**
+ * From a batch to rows in binary COPY format. Rows of one table and format concatenate: a send writes any number of
+ * batches as one COPY. The columns that a whole group shares (tenant, resource, scope) are encoded once a group.
+ */
+import { setImmediate } from 'node:timers/promises';
+import type { Batches, ResourceGroup, ScopeGroup, Signal } from '../model/batch.ts';
+import type { Promoted } from '../model/promoted.ts';
+import { CopyWriter } from './copy_writer.ts';
+import { attributesField } from './json_values.ts';
+
+/** A table and the layout in which its rows are written. A later layout gets another format name. */
+export interface RowFormat {
+  readonly format: string;
+  readonly table: string;
+  readonly columns: readonly string[];
+}
+
+export interface EncodedRows {
+  readonly items: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Columns of the shared block, in the order in which `sharedFields` writes them. */
+export const SHARED_COLUMNS = [
+  'org_id',
+  'workspace_id',
+  'target_id',
+  'received_at',
+  'service_name',
+  'resource',
+  'resource_dropped_attributes_count',
+  'resource_schema_url',
+  'scope_name',
+  'scope_version',
+  'scope_attributes',
+  'scope_dropped_attributes_count',
+  'scope_schema_url',
+] as const;
+
+/** Columns that processors fill, in the order in which `promotedFields` writes them. */
+export const PROMOTED_COLUMNS = ['span_type', 'adjusted_count', 'scan_id'] as const;
+
+/** After so much output the encoder lets other requests have the event loop. */
+const SLICE_BYTES = 1_048_576;
+
+/** Room for what a row has besides the record's own bytes. */
+const ROW_OVERHEAD_BYTES = 512;
+
+/**
+ * Encodes every record of a batch, in slices. `writeRows` writes the rows of one record, each ending in `shared`, and
+ * returns how many there were.
+ */
+export async function encodeBatch<S extends Signal, R extends RecordOf<S>>(
+  batch: Batches[S],
+  sizeHint: number,
+  writeRows: (writer: CopyWriter, record: R, shared: Uint8Array) => number,
+): Promise<EncodedRows> {
+  const writer = new CopyWriter(sizeHint);
+  let items = 0;
+  let sliceEnd = SLICE_BYTES;
+  for (const group of batch.resources as readonly ResourceGroup<R>[]) {
+    for (const scope of group.scopes) {
+      if (scope.records.length === 0) continue;
+      const shared = sharedFields(batch, group, scope);
+      for (const record of scope.records) {
+        items += writeRows(writer, record, shared);
+        if (writer.pos < sliceEnd) continue;
+        sliceEnd = writer.pos + SLICE_BYTES;
+        await setImmediate();
+      }
+    }
+  }
+  return { items, bytes: writer.bytes() };
+}
+
+type RecordOf<S extends Signal> = Batches[S]['resources'][number]['scopes'][number]['records'][number];
+
+/** How much room the rows of a batch will take, roughly: what the records take on the wire, and each row's overhead. */
+export function sizeHint(wireBytes: number, rows: number): number {
+  return wireBytes + (wireBytes >> 1) + rows * ROW_OVERHEAD_BYTES;
+}
+
+function sharedFields<R>(
+  { tenant, receivedAtMs }: Pick<Batches[Signal], 'tenant' | 'receivedAtMs'>,
+  { resource, schemaUrl }: ResourceGroup<R>,
+  scopeGroup: ScopeGroup<R>,
+): Uint8Array {
+  const { scope } = scopeGroup;
+  const writer = new CopyWriter(1024);
+  writer.string(tenant.orgId);
+  writer.string(tenant.workspaceId);
+  writer.stringOrNull(tenant.targetId);
+  writer.timestampMs(receivedAtMs);
+  const serviceName = resource.attributes.get('service.name');
+  writer.stringOrNull(typeof serviceName === 'string' ? serviceName : undefined);
+  if (resource.attributes.count === 0) writer.null();
+  else attributesField(writer, resource.attributes);
+  writer.countOrNull(resource.droppedAttributesCount);
+  writer.stringOrNull(schemaUrl);
+  writer.stringOrNull(scope.name);
+  writer.stringOrNull(scope.version);
+  if (scope.attributes.count === 0) writer.null();
+  else attributesField(writer, scope.attributes);
+  writer.countOrNull(scope.droppedAttributesCount);
+  writer.stringOrNull(scopeGroup.schemaUrl);
+  return writer.bytes();
+}
+
+export function promotedFields(writer: CopyWriter, promoted: Promoted | undefined): void {
+  writer.stringOrNull(promoted?.spanType);
+  if (promoted?.adjustedCount === undefined) writer.null();
+  else writer.float8(promoted.adjustedCount);
+  writer.stringOrNull(promoted?.scanId);
+}
