@@ -1,0 +1,186 @@
+/**
+ * Turns a checked configuration into a service that is ready to start. Nothing is opened here: `validate` builds every
+ * pipeline and starts none. One receiver and one exporter serve all pipelines that name them; processors are instances
+ * of one pipeline. The counters of every edge are put in between, so components do not count.
+ */
+import assert from 'node:assert/strict';
+import type { Registry } from 'prom-client';
+import type { Component, ComponentFactory, Consumer, Settings } from '../component.ts';
+import type { RawConfig } from '../config/load.ts';
+import type { GatewayConfig } from '../config/schema.ts';
+import { ConfigError, type ConfigFault } from '../errors.ts';
+import { forkBatch, type AnyBatch, type Signal } from '../model/batch.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { countPassing, countReceived, createCounters, type Counters } from './counters.ts';
+import { createDestination, deliverTo, type Destination } from './destination.ts';
+import { fanOut } from './fanout.ts';
+import { planService, type Plan, type Planned, type PlannedPipeline } from './plan.ts';
+import { createService, type Part, type Service } from './service.ts';
+
+export interface BuildInput {
+  readonly config: GatewayConfig;
+  readonly raw: RawConfig;
+  /** What was found while the configuration was read; thrown together with what is found here. */
+  readonly faults: readonly ConfigFault[];
+  readonly registry: readonly ComponentFactory[];
+  readonly logger: Logger;
+  /** Takes the counters of one service. */
+  readonly metrics: Registry;
+}
+
+/** Throws ConfigError with every fault of the configuration, each once. */
+export function buildService({ config, raw, faults, registry, logger, metrics }: BuildInput): Service {
+  // With a file missing, what it would have defined would be reported as unknown.
+  if (!raw.isComplete) throw new ConfigError(faults);
+  const plan = planService({ config, raw, registry });
+  const builder = new Builder(logger, createCounters(metrics));
+  builder.build(plan);
+  const all = unique([...faults, ...plan.faults, ...builder.faults]);
+  if (all.length > 0) throw new ConfigError(all);
+  return createService({
+    pipelines: plan.pipelines.map((pipeline) => builder.describe(pipeline)),
+    stages: builder.stages(),
+    shutdownTimeoutMs: config.service.shutdown_timeout,
+    logger,
+  });
+}
+
+/** Stands where a fault left a pipeline without its end, so that the rest can be built and checked. */
+const NOWHERE: Consumer<AnyBatch> = { consume: () => assert.fail('a pipeline with faults is never started') };
+
+class Builder {
+  /** What the factories found wrong; paths are of the whole configuration. */
+  readonly faults: ConfigFault[] = [];
+  readonly #logger: Logger;
+  readonly #counters: Counters;
+  readonly #extensions: Part[] = [];
+  readonly #destinations = new Map<string, Destination>();
+  readonly #processors: Part[] = [];
+  readonly #receivers: Part[] = [];
+
+  constructor(logger: Logger, counters: Counters) {
+    this.#logger = logger;
+    this.#counters = counters;
+  }
+
+  build({ extensions, pipelines }: Plan): void {
+    for (const planned of extensions) {
+      const extension = this.#create(planned, {}, (config, settings) => planned.factory.create(config, settings));
+      if (extension) this.#extensions.push({ name: nameOf(planned), component: extension });
+    }
+    for (const planned of uniqueById(pipelines.flatMap((pipeline) => pipeline.exporters))) this.#addExporter(planned);
+    const heads = new Map(pipelines.map((pipeline) => [pipeline, this.#chain(pipeline)]));
+    for (const planned of uniqueById(pipelines.flatMap((pipeline) => pipeline.receivers))) {
+      this.#addReceiver(planned, heads);
+    }
+  }
+
+  /** In the order of starting. A processor may hand on what it holds when it stops, so those before it stop first. */
+  stages(): Part[][] {
+    const exporters: Part[] = [];
+    const queues: Part[] = [];
+    for (const [id, { exporter, queue }] of this.#destinations) {
+      exporters.push({ name: `exporter ${id}`, component: exporter });
+      if (queue) queues.push({ name: `sending queue of exporter ${id}`, component: queue });
+    }
+    const oneByOne = [...this.#extensions, exporters, queues, ...this.#processors, this.#receivers];
+    return oneByOne.map((stage) => (Array.isArray(stage) ? stage : [stage]));
+  }
+
+  describe({ id, receivers, processors, exporters }: PlannedPipeline): string {
+    const ends = exporters.map((exporter) => {
+      const durability = this.#destinations.get(exporter.id)?.exporter.queue?.durability;
+      return durability === undefined ? exporter.id : `${exporter.id} (${durability})`;
+    });
+    const starts = receivers.map((receiver) => receiver.id).join(', ');
+    return `${id}: ${[starts, ...processors.map((processor) => processor.id), ends.join(', ')].join(' → ')}`;
+  }
+
+  #addExporter(planned: Planned<'exporter'>): void {
+    const exporter = this.#create(planned, {}, (config, settings) => planned.factory.create(config, settings));
+    if (exporter) this.#destinations.set(planned.id, createDestination(exporter, this.#loggerOf(planned)));
+  }
+
+  /** Builds a pipeline from its end; returns its first consumer. */
+  #chain({ id, signal, processors, exporters }: PlannedPipeline): Consumer<AnyBatch> {
+    const ends = exporters.flatMap((exporter) => {
+      const destination = this.#destinations.get(exporter.id);
+      return destination ? deliverTo(destination, this.#counters.exporter(exporter.id, signal)) : [];
+    });
+    let head = ends.length === 0 ? NOWHERE : fanOut(ends);
+    for (const planned of processors.toReversed()) head = this.#addProcessor(planned, id, signal, head);
+    return head;
+  }
+
+  #addProcessor(
+    planned: Planned<'processor'>,
+    pipeline: string,
+    signal: Signal,
+    next: Consumer<AnyBatch>,
+  ): Consumer<AnyBatch> {
+    const edge = this.#counters.processor(planned.id, signal);
+    const processor = this.#create(planned, { pipeline }, (config, settings) =>
+      planned.factory.create[signal]?.(config, settings, countPassing(edge.outgoing, next)),
+    );
+    if (!processor) return next;
+    this.#processors.push({ name: `${nameOf(planned)} in ${pipeline}`, component: processor });
+    return countPassing(edge.incoming, processor);
+  }
+
+  #addReceiver(planned: Planned<'receiver'>, heads: ReadonlyMap<PlannedPipeline, Consumer<AnyBatch>>): void {
+    const next: { [S in Signal]?: Consumer<AnyBatch> } = {};
+    for (const signal of planned.factory.signals) {
+      const consumers = [...heads]
+        .filter(([pipeline]) => pipeline.signal === signal && pipeline.receivers.includes(planned))
+        .map(([, head]) => head);
+      if (consumers.length === 0) continue;
+      next[signal] = countReceived(
+        this.#counters.receiver(planned.id, signal),
+        fanOut(consumers.length === 1 ? consumers : consumers.map(forking)),
+      );
+    }
+    const receiver = this.#create(planned, {}, (config, settings) => planned.factory.create(config, settings, next));
+    if (receiver) this.#receivers.push({ name: nameOf(planned), component: receiver });
+  }
+
+  /** Undefined when the section has faults or the factory finds some, whose paths are relative to the section. */
+  #create<T extends Component | undefined>(
+    planned: Planned,
+    fields: object,
+    create: (config: unknown, settings: Settings) => T,
+  ): T | undefined {
+    if (!planned.section) return undefined;
+    try {
+      return create(planned.section.config, { id: planned.id, logger: this.#loggerOf(planned, fields) });
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      for (const { path, message } of error.faults) {
+        const separator = path === '' || path.startsWith('[') ? '' : '.';
+        this.faults.push({ path: `${planned.path}${separator}${path}`, message });
+      }
+      return undefined;
+    }
+  }
+
+  #loggerOf(planned: Planned, fields: object = {}): Logger {
+    return this.#logger.child({ component: nameOf(planned), ...fields });
+  }
+}
+
+/** Pipelines change what they hand on; none must see what another one did. */
+function forking(next: Consumer<AnyBatch>): Consumer<AnyBatch> {
+  return { consume: async (batch) => next.consume(forkBatch(batch)) };
+}
+
+function nameOf({ kind, id }: Planned): string {
+  return `${kind} ${id}`;
+}
+
+function uniqueById<T extends { readonly id: string }>(planned: readonly T[]): T[] {
+  return [...new Map(planned.map((one) => [one.id, one])).values()];
+}
+
+/** A processor's section is read once for each of its pipelines, and says the same each time. */
+function unique(faults: readonly ConfigFault[]): ConfigFault[] {
+  return [...new Map(faults.map((fault) => [`${fault.path}\n${fault.message}`, fault])).values()];
+}
