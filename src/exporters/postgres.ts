@@ -1,0 +1,61 @@
+/**
+ * Stores spans, log records and data points in the day-partitioned tables of a PostgreSQL database. A batch is encoded
+ * once, to rows in binary COPY format; requests that wait together are stored by one COPY and one commit.
+ */
+import { z } from 'zod';
+import { exporterFactory, type QueueRecord } from '../component.ts';
+import { secret } from '../config/secret.ts';
+import { sendingQueue } from '../config/sending_queue.ts';
+import { duration } from '../config/duration.ts';
+import type { AnyBatch } from '../model/batch.ts';
+import { createPool } from '../store/connection.ts';
+import { copyRows } from '../store/copy.ts';
+import { encodeLogRows, LOG_ROWS } from '../store/log_rows.ts';
+import { encodeMetricRows, METRIC_ROWS } from '../store/metric_rows.ts';
+import type { EncodedRows } from '../store/rows.ts';
+import { encodeSpanRows, SPAN_ROWS } from '../store/span_rows.ts';
+
+export const postgres = exporterFactory({
+  type: 'postgres',
+  signals: ['traces', 'logs', 'metrics'],
+  config: z.strictObject({
+    database_url: secret().describe('Connection URL of the database, as libpq and psql take it.'),
+    statement_timeout: duration().default(30_000).describe('Limit of one COPY; when it is over, the data is sent again.'),
+    sending_queue: sendingQueue(),
+  }),
+  create({ database_url, statement_timeout, sending_queue }) {
+    const pool = createPool({
+      url: database_url.reveal(),
+      max: sending_queue.num_consumers,
+      applicationName: 'sluice',
+      statementTimeoutMs: statement_timeout,
+    });
+    return {
+      queue: sending_queue,
+      encode,
+      send: (records) => copyRows(pool, formatOf(records), records.map(({ bytes }) => bytes)),
+      shutdown: () => pool.end(),
+    };
+  },
+});
+
+async function encode(batch: AnyBatch): Promise<QueueRecord> {
+  const { signal, tenant } = batch;
+  const { format, rows } = await encodeRows(batch);
+  return { signal, tenant, format, items: rows.items, bytes: rows.bytes };
+}
+
+async function encodeRows(batch: AnyBatch): Promise<{ format: string; rows: EncodedRows }> {
+  switch (batch.signal) {
+    case 'traces':
+      return { format: SPAN_ROWS.format, rows: await encodeSpanRows(batch) };
+    case 'logs':
+      return { format: LOG_ROWS.format, rows: await encodeLogRows(batch) };
+    default:
+      return { format: METRIC_ROWS.format, rows: await encodeMetricRows(batch) };
+  }
+}
+
+function formatOf(records: readonly QueueRecord[]): string {
+  return records[0]?.format ?? '';
+}

@@ -1,0 +1,8 @@
+/** Every component that a configuration can name. A new one gets its import and its line here, and nothing else changes. */
+import type { ComponentFactory } from './component.ts';
+import { debug } from './exporters/debug.ts';
+import { postgres } from './exporters/postgres.ts';
+import { promote } from './processors/promote.ts';
+import { otlp } from './receivers/otlp/otlp.ts';
+
+export const registry: readonly ComponentFactory[] = [otlp, promote, postgres, debug];
