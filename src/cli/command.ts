@@ -1,0 +1,39 @@
+/** The shape of a `sluice` command: one file each, listed in `commands.ts`, run by `main.ts`. */
+import type { Environment } from '../config/environment.ts';
+
+export const EXIT = {
+  ok: 0,
+  /** The command ran and failed: a taken port, an unreachable database. */
+  failed: 1,
+  /** The command line itself is wrong: an unknown command or flag. */
+  usage: 2,
+  /** The configuration is wrong; nothing was started. The number is EX_CONFIG of sysexits.h. */
+  config: 78,
+} as const;
+
+export interface CommandOption {
+  readonly type: 'string' | 'boolean';
+  readonly short?: string;
+  readonly multiple?: boolean;
+  /** Placeholder of the value in `--help`, such as `FILE`. */
+  readonly value?: string;
+  readonly describe: string;
+}
+
+/** What a command may touch of the world besides files, sockets and the database. */
+export interface CommandContext {
+  readonly values: Readonly<Record<string, string | boolean | (string | boolean)[] | undefined>>;
+  readonly env: Environment;
+  /** Writes one line to standard output. */
+  print(line: string): void;
+  /** Aborts at the first SIGINT or SIGTERM; at the second, `main.ts` ends the process. */
+  readonly stop: AbortSignal;
+}
+
+export interface Command {
+  readonly name: string;
+  readonly summary: string;
+  readonly options: Readonly<Record<string, CommandOption>>;
+  /** Resolves to the exit code. An error it throws is printed as one clear line; ConfigError exits with `EXIT.config`. */
+  run(context: CommandContext): Promise<number>;
+}

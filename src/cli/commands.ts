@@ -1,0 +1,26 @@
+/**
+ * The list of commands. Each is loaded when it is needed, so that `sluice --version` does not wait for a database driver.
+ */
+import type { Command } from './command.ts';
+
+const LOADERS: ReadonlyMap<string, () => Promise<Command>> = new Map([
+  ['up', async () => (await import('./up.ts')).up],
+  ['run', async () => (await import('./run.ts')).run],
+  ['query', async () => (await import('./query.ts')).query],
+  ['migrate', async () => (await import('./migrate.ts')).migrate],
+  ['validate', async () => (await import('./validate.ts')).validate],
+  ['components', async () => (await import('./components.ts')).components],
+  ['demo', async () => (await import('./demo.ts')).demo],
+]);
+
+/** In the order in which `--help` lists them. */
+export const commandNames: readonly string[] = [...LOADERS.keys()];
+
+/** Undefined when there is no such command. */
+export async function loadCommand(name: string): Promise<Command | undefined> {
+  return LOADERS.get(name)?.();
+}
+
+export async function loadAllCommands(): Promise<readonly Command[]> {
+  return Promise.all([...LOADERS.values()].map((load) => load()));
+}

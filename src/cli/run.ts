@@ -1,0 +1,22 @@
+/** `sluice run`: the gateway of a configuration, until it is told to stop. */
+import type { Command, CommandContext } from './command.ts';
+import { EXIT } from './command.ts';
+import { CONFIG_OPTIONS, configOrigins, startGateway } from './gateway.ts';
+
+export const run: Command = {
+  name: 'run',
+  summary: 'Run the gateway; the database must be migrated already.',
+  options: CONFIG_OPTIONS,
+  async run(context: CommandContext) {
+    const gateway = await startGateway(configOrigins(context));
+    context.print(`sluice: ready, ${gateway.pipelines.join(' | ')}`);
+    await aborted(context.stop);
+    await gateway.shutdown();
+    return EXIT.ok;
+  },
+};
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+}

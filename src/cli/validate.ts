@@ -1,0 +1,16 @@
+/** `sluice validate`: builds everything that a configuration describes, and starts none of it. */
+import type { Command, CommandContext } from './command.ts';
+import { EXIT } from './command.ts';
+import { buildGateway, CONFIG_OPTIONS, configOrigins } from './gateway.ts';
+
+/** Faults leave as the ConfigError that carries them: one line each on standard error, exit code `EXIT.config`. */
+export const validate: Command = {
+  name: 'validate',
+  summary: 'Check a configuration and print its pipelines, one a line; starts nothing.',
+  options: CONFIG_OPTIONS,
+  async run(context: CommandContext) {
+    const { pipelines } = await buildGateway(configOrigins(context));
+    for (const pipeline of pipelines) context.print(pipeline);
+    return EXIT.ok;
+  },
+};

@@ -1,0 +1,122 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { createInterface } from 'node:readline';
+import { suite } from 'uvu';
+import { before, exitOf, OLD_NODE, sluice, startSluice } from './sluice.ts';
+import type { Running, SluiceOptions } from './sluice.ts';
+
+/** A gateway that needs no database and no fixed port. */
+const CONFIG = {
+  'receivers.otlp.protocols.http.endpoint': '127.0.0.1:0',
+  'exporters.debug.verbosity': 'basic',
+  'service.telemetry.metrics.address': '127.0.0.1:0',
+  'service.pipelines.traces': '{receivers: [otlp], exporters: [debug]}',
+};
+const run = suite('run');
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  run(`says in one line that it is ready, and ends with 0 at ${signal}`, async () => {
+    const { child, lines } = await ready();
+    const ended = exitOf(child);
+    child.kill(signal);
+    assert.deepEqual(await ended, { code: 0, signal: null });
+    assert.equal(lines.length, 1);
+    assert.match(lines[0] ?? '', /^sluice: ready, traces: otlp → debug/);
+  });
+}
+
+run('a SIGINT that arrives from the terminal and forwarded as well counts once', async () => {
+  const { child } = await ready();
+  const ended = exitOf(child);
+  child.kill('SIGINT');
+  child.kill('SIGINT');
+  assert.deepEqual(await ended, { code: 0, signal: null });
+});
+
+run('under an older Node, signals reach the gateway and its exit code comes back', async () => {
+  const { child } = await ready({ nodeOptions: [OLD_NODE] });
+  const ended = exitOf(child);
+  child.kill('SIGTERM');
+  assert.deepEqual(await ended, { code: 0, signal: null });
+});
+
+run('a second signal ends it at once while a request holds the shutdown up', async () => {
+  const { child, port } = await ready();
+  const ended = exitOf(child);
+  const client = await requestUnderWay(port);
+  const insist = setInterval(() => child.kill('SIGTERM'), 50);
+  assert.deepEqual(await ended, { code: 143, signal: null });
+  clearInterval(insist);
+  client.destroy();
+});
+
+run('a taken port is one line and exit code 1', async () => {
+  const { child, port } = await ready();
+  const taken = `127.0.0.1:${port}`;
+  const second = await sluice(argumentsFor({ ...CONFIG, 'receivers.otlp.protocols.http.endpoint': taken }));
+  assert.equal(second.code, 1);
+  const complaints = second.stderr
+    .trimEnd()
+    .split('\n')
+    .filter((line) => !line.startsWith('{'));
+  assert.equal(complaints.length, 1, second.stderr);
+  assert.match(complaints[0] ?? '', new RegExp(`^sluice: .*${taken}.*in use`));
+  const ended = exitOf(child);
+  child.kill();
+  await ended;
+});
+
+run('a promise that nobody waits for ends it with one line, the stack and exit code 1', async () => {
+  const script = `setInterval(() => {
+    if (process.listenerCount('uncaughtException') > 0) Promise.reject(new Error('nobody waits', { cause: new Error('why') }));
+  }, 1)`;
+  const { code, stderr } = await sluice(argumentsFor(CONFIG), { nodeOptions: [before(script)] });
+  assert.equal(code, 1);
+  assert.match(stderr, /^sluice: nobody waits: why\nError: nobody waits\n {4}at /m);
+});
+
+run('a faulty configuration starts nothing and ends with 78', async () => {
+  const { code, stdout } = await sluice(argumentsFor({ ...CONFIG, 'exporters.debug.verbosity': 'loud' }));
+  assert.deepEqual({ code, stdout }, { code: 78, stdout: '' });
+});
+
+run.run();
+
+interface Ready {
+  readonly child: Running;
+  /** What it printed up to now. */
+  readonly lines: readonly string[];
+  /** Where it takes OTLP/HTTP. */
+  readonly port: number;
+}
+
+/** Resolves when the gateway says that it is ready. */
+async function ready(options: SluiceOptions = {}): Promise<Ready> {
+  const child = startSluice(argumentsFor(CONFIG), options);
+  const lines: string[] = [];
+  const printed = createInterface(child.stdout).on('line', (line) => lines.push(line));
+  const address = new Promise<string>((resolve) => {
+    createInterface(child.stderr).on('line', (line) => {
+      const [, found] = /OTLP\/HTTP on http:\/\/([\d.:]+)/.exec(line) ?? [];
+      if (found !== undefined) resolve(found);
+    });
+  });
+  await once(printed, 'line');
+  return { child, lines, port: Number((await address).split(':')[1]) };
+}
+
+/** An OTLP request of which only the beginning is sent, and which the gateway waits for. */
+async function requestUnderWay(port: number): Promise<ReturnType<typeof connect>> {
+  const client = connect(port, '127.0.0.1').on('error', () => undefined);
+  client.write('POST /v1/traces HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n');
+  client.write('Expect: 100-continue\r\n\r\n');
+  await once(client, 'data');
+  return client;
+}
+
+/** The configuration as `--set` options, over a file that is empty. */
+function argumentsFor(config: Readonly<Record<string, string>>): string[] {
+  const sets = Object.entries(config).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
+  return ['run', '--config', '/dev/null', ...sets];
+}

@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import os from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
+import { suite } from 'uvu';
+import { testDatabase } from '../support/postgres.ts';
+import { exitOf, sluice, startSluice, type Running } from './sluice.ts';
+
+const Up = suite('sluice up');
+const ANY_PORT = '127.0.0.1:0';
+const ENDPOINTS = {
+  SLUICE_OTLP_HTTP_ENDPOINT: ANY_PORT,
+  SLUICE_QUERY_ENDPOINT: ANY_PORT,
+  SLUICE_METRICS_ENDPOINT: ANY_PORT,
+};
+
+let cwd: string;
+
+Up.before.each(async () => {
+  cwd = await mkdtemp(path.join(os.tmpdir(), 'sluice up '));
+});
+Up.after.each(() => rm(cwd, { recursive: true, force: true }));
+
+interface Ready {
+  readonly child: Running;
+  /** All that was printed until the last line of the banner. */
+  readonly lines: readonly string[];
+  readonly queryUrl: string;
+}
+
+async function start(env: Record<string, string> = {}): Promise<Ready> {
+  const child = startSluice(['up'], { cwd, env: { ...ENDPOINTS, ...env } });
+  child.stderr.resume();
+  const lines: string[] = [];
+  for await (const line of createInterface({ input: child.stdout })) {
+    lines.push(line);
+    const [, queryUrl] = /^Open (http:.*)\/$/.exec(line) ?? [];
+    if (queryUrl !== undefined) return { child, lines, queryUrl };
+  }
+  throw new Error(`no banner: ${lines.join('\n')}`);
+}
+
+async function stop({ child }: Ready, signal: NodeJS.Signals = 'SIGINT'): Promise<number | null> {
+  const ended = exitOf(child);
+  child.kill(signal);
+  return (await ended).code;
+}
+
+async function serverPid(dataDir: string): Promise<number> {
+  return Number((await readFile(path.join(dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')[0]);
+}
+
+async function untilGone(pid: number): Promise<void> {
+  for (let waitedMs = 0; waitedMs < 10_000; waitedMs += 20) {
+    try {
+      process.kill(pid, 0);
+    } catch {
+      return;
+    }
+    await delay(20);
+  }
+  assert.fail(`process ${pid} is still there`);
+}
+
+Up('starts everything on a fresh directory, says what runs where, and stops everything', async () => {
+  const first = await start();
+  assert.deepEqual(first.lines.slice(0, 3), [
+    'initialising the database …',
+    'applied migration 0001_signals',
+    'made 27 day partitions',
+  ]);
+  assert(first.lines.includes('  export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf'));
+  assert.equal((await fetch(`${first.queryUrl}/healthz`)).status, 200);
+  const pid = await serverPid(path.join(cwd, '.sluice'));
+  assert.equal(await stop(first), 0);
+  await untilGone(pid);
+  assert(!(await readdir(path.join(cwd, '.sluice'))).includes('sluice.pid'));
+});
+
+Up('after a SIGKILL, and while another one runs on the same directory', async () => {
+  const env = { SLUICE_DATA_DIR: path.join(cwd, 'data') };
+  await stop(await start(env), 'SIGKILL');
+  const second = await start(env);
+  const third = await sluice(['up'], { cwd, env: { ...ENDPOINTS, ...env } });
+  assert.deepEqual(
+    { code: third.code, stderr: third.stderr },
+    { code: 1, stderr: `sluice: ${env.SLUICE_DATA_DIR} is in use by another sluice (pid ${second.child.pid})\n` },
+  );
+  assert.equal(await stop(second, 'SIGTERM'), 0);
+});
+
+Up('ends when its database does', async () => {
+  const running = await start();
+  const ended = exitOf(running.child);
+  process.kill(await serverPid(path.join(cwd, '.sluice')), 'SIGKILL');
+  assert.equal((await ended).code, 1);
+});
+
+Up('uses the database of DATABASE_URL, and then makes no directory', async () => {
+  const database = await testDatabase();
+  const running = await start({ DATABASE_URL: database.url });
+  assert(running.lines.includes('made 27 day partitions'));
+  assert(!running.lines.join('\n').includes(new URL(database.url).password));
+  assert.equal(await stop(running), 0);
+  assert.deepEqual(await readdir(cwd), []);
+  await database.close();
+});
+
+Up('a taken port, a wrong database and an unreadable directory give one line each', async () => {
+  const database = await testDatabase();
+  const wrong = new URL(database.url);
+  wrong.password = 'guess';
+  const taken = createServer().listen(0, '127.0.0.1');
+  await once(taken, 'listening');
+  const address = taken.address();
+  assert(typeof address === 'object' && address !== null);
+  await writeFile(path.join(cwd, 'file'), '');
+  const cases: [Record<string, string>, RegExp][] = [
+    [
+      { SLUICE_OTLP_HTTP_ENDPOINT: `127.0.0.1:${address.port}`, DATABASE_URL: database.url },
+      /^sluice: [^\n]*:\d+[^\n]*\n$/,
+    ],
+    [
+      { DATABASE_URL: wrong.href },
+      /^sluice: the database cannot be used: [^\n]* refuses the password of user sluice\n$/,
+    ],
+    [{ SLUICE_DATA_DIR: path.join(cwd, 'file') }, /^sluice: the data directory [^\n]* \(EEXIST\)\n$/],
+  ];
+  for (const [env, says] of cases) {
+    const { code, stderr } = await sluice(['up'], { cwd, env: { ...ENDPOINTS, ...env } });
+    assert.equal(code, 1);
+    assert.match(stderr, says);
+  }
+  taken.close();
+  await database.close();
+});
+
+Up('a wrong configuration is reported before anything is started', async () => {
+  const { code, stderr } = await sluice(['up', '--set', 'exporters.postgres.nothing=1'], { cwd, env: ENDPOINTS });
+  assert.equal(code, 78);
+  assert.match(stderr, /^exporters\.postgres\.nothing: /m);
+  assert.deepEqual(await readdir(cwd), []);
+});
+
+Up.run();
