@@ -1,0 +1,72 @@
+/**
+ * The load of the pipeline benchmark, in a process of its own: so many connections, each with one request under way.
+ * Every request is a trace of its own, since identical requests may be stored once only.
+ *
+ * Takes `{url, connections, seconds, spans}` as JSON in its first argument, prints `{spans, seconds, latenciesMs}`.
+ */
+import { randomBytes } from 'node:crypto';
+import { Agent, request } from 'node:http';
+import { traceRequest } from './spans.ts';
+
+interface Load {
+  readonly url: string;
+  readonly connections: number;
+  readonly seconds: number;
+  readonly spans: number;
+}
+
+const BODIES = 32;
+const TRACE_ID_BYTES = 16;
+
+const load = JSON.parse(process.argv[2] ?? '') as Load;
+const agent = new Agent({ keepAlive: true, maxSockets: load.connections });
+const bodies = Array.from({ length: BODIES }, () => {
+  const body = Buffer.from(traceRequest(load.spans, `scan-${randomBytes(6).toString('hex')}`));
+  return { body, traceIds: traceIdOffsets(body) };
+});
+
+const latenciesMs: number[] = [];
+const started = performance.now();
+const end = started + load.seconds * 1000;
+let next = 0;
+await Promise.all(Array.from({ length: load.connections }, sendUntilEnd));
+const seconds = (performance.now() - started) / 1000;
+agent.destroy();
+process.stdout.write(JSON.stringify({ spans: latenciesMs.length * load.spans, seconds, latenciesMs }));
+
+async function sendUntilEnd(): Promise<void> {
+  while (performance.now() < end) {
+    const { body, traceIds } = bodies[next++ % BODIES] ?? { body: Buffer.alloc(0), traceIds: [] };
+    const traceId = randomBytes(TRACE_ID_BYTES);
+    const copy = Buffer.from(body);
+    for (const at of traceIds) traceId.copy(copy, at);
+    const sentAt = performance.now();
+    await post(copy);
+    latenciesMs.push(performance.now() - sentAt);
+  }
+}
+
+function post(body: Buffer): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const headers = { 'content-type': 'application/x-protobuf', 'content-length': body.length };
+    const sent = request(load.url, { method: 'POST', agent, headers }, (response) => {
+      response.resume();
+      response.on('end', () => {
+        if (response.statusCode === 200) resolve();
+        else reject(new Error(`the gateway answered ${response.statusCode}`));
+      });
+    });
+    sent.on('error', reject);
+    sent.end(body);
+  });
+}
+
+/** All spans of a body have one trace id; it stands behind its tag and length, at the start of each span. */
+function traceIdOffsets(body: Buffer): number[] {
+  const marker = Buffer.from([0x0a, TRACE_ID_BYTES]);
+  const first = body.indexOf(marker) + marker.length;
+  const traceId = body.subarray(first, first + TRACE_ID_BYTES);
+  const offsets: number[] = [];
+  for (let at = body.indexOf(traceId); at >= 0; at = body.indexOf(traceId, at + TRACE_ID_BYTES)) offsets.push(at);
+  return offsets;
+}
