@@ -8,14 +8,15 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { json } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import type { Pool } from 'pg';
+import { z } from 'zod';
 import { processEnvironment } from '../../src/config/environment.ts';
 import { ensurePartitions } from '../../src/store/partitions.ts';
+import { freePort } from '../support/gateway.ts';
 import { testDatabase } from '../support/postgres.ts';
 import { CEILING_TABLE, ceilingChunk, copyFor, createCeilingTable, ownSchemaChunk } from './raw_copy.ts';
 
@@ -49,8 +50,8 @@ interface Gateway {
   stop(): Promise<void>;
 }
 
-const say = (line: string): void => {
-  if (!values.json) process.stdout.write(`${line}\n`);
+const say = (text: string): void => {
+  if (!values.json) process.stdout.write(`${text}\n`);
 };
 
 const database = await testDatabase();
@@ -84,7 +85,13 @@ async function measure(to: Pool, { url, pid }: Gateway, seconds: number, pairs: 
     const sent = await send(url, seconds);
     const cpuMicrosPerSpan = (((await cpuSeconds(pid)) - before) * 1e6) / sent.spans;
     await checkStored(to, sent.spans);
-    const round = { ceiling, ownSchema, gateway: sent.spans / sent.seconds, cpuMicrosPerSpan, ...percentiles(sent.latenciesMs) };
+    const round = {
+      ceiling,
+      ownSchema,
+      gateway: sent.spans / sent.seconds,
+      cpuMicrosPerSpan,
+      ...percentiles(sent.latenciesMs),
+    };
     rounds.push(round);
     say(`pair ${i + 1} of ${pairs}: ${line(round)}`);
   }
@@ -104,17 +111,14 @@ async function checkStored(to: Pool, acknowledged: number): Promise<void> {
   }
 }
 
-interface Sent {
-  readonly spans: number;
-  readonly seconds: number;
-  readonly latenciesMs: readonly number[];
-}
+/** What the sender prints. */
+const Sent = z.object({ spans: z.int(), seconds: z.number(), latenciesMs: z.array(z.number()) });
 
-async function send(url: string, seconds: number): Promise<Sent> {
+async function send(url: string, seconds: number): Promise<z.output<typeof Sent>> {
   const load = JSON.stringify({ url, connections: CONNECTIONS, seconds, spans: SPANS_A_REQUEST });
   const sender = fileURLToPath(new URL('sender.ts', import.meta.url));
   const child = spawn(process.execPath, [sender, load], { stdio: ['ignore', 'pipe', 'inherit'] });
-  return (await json(child.stdout)) as Sent;
+  return Sent.parse(await json(child.stdout));
 }
 
 async function startGateway(databaseUrl: string): Promise<Gateway> {
@@ -134,7 +138,7 @@ async function startGateway(databaseUrl: string): Promise<Gateway> {
 }
 
 async function answers(url: string, child: ChildProcess): Promise<void> {
-  for (const end = Date.now() + READY_TIMEOUT_MS; Date.now() < end && child.exitCode === null; ) {
+  for (const end = Date.now() + READY_TIMEOUT_MS; Date.now() < end && child.exitCode === null;) {
     if ((await fetch(url).catch(() => undefined)) !== undefined) return;
     await delay(50);
   }
@@ -146,14 +150,6 @@ async function stop(child: ChildProcess): Promise<void> {
   const exited = once(child, 'exit');
   child.kill('SIGTERM');
   await exited;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  return port;
 }
 
 /** User and system time of a process: fields 14 and 15 of its stat file. */
@@ -170,7 +166,8 @@ async function memoryBytes(pid: number, what: 'VmRSS' | 'VmHWM'): Promise<number
 
 function percentiles(latenciesMs: readonly number[]): { ackP50Ms: number; ackP99Ms: number } {
   const sorted = latenciesMs.toSorted((a, b) => a - b);
-  const at = (share: number): number => sorted[Math.min(Math.floor(sorted.length * share), sorted.length - 1)] ?? Number.NaN;
+  const at = (share: number): number =>
+    sorted[Math.min(Math.floor(sorted.length * share), sorted.length - 1)] ?? Number.NaN;
   return { ackP50Ms: at(0.5), ackP99Ms: at(0.99) };
 }
 
@@ -194,14 +191,12 @@ function report(rounds: readonly Round[], idleBytes: number, peakBytes: number):
     process.stdout.write(`${JSON.stringify({ ...medians, ratio, idleBytes, peakBytes, rounds })}\n`);
     return;
   }
-  const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(0)} MB`;
   say(`medians of ${rounds.length}: ${line(medians)}`);
   say(`ratio to raw COPY: ${ratio.toFixed(2)}`);
   say(`memory of the gateway process: ${megabytes(idleBytes)} idle, ${megabytes(peakBytes)} at its peak`);
 }
 
 function line(round: Round): string {
-  const rate = (perSecond: number): string => `${Math.round(perSecond).toLocaleString('en')} spans/s`;
   return [
     `gateway ${rate(round.gateway)}`,
     `raw COPY ${rate(round.ceiling)}`,
@@ -209,4 +204,12 @@ function line(round: Round): string {
     `${round.cpuMicrosPerSpan.toFixed(1)} µs CPU a span`,
     `acknowledged in ${round.ackP50Ms.toFixed(0)} ms (p50), ${round.ackP99Ms.toFixed(0)} ms (p99)`,
   ].join(' | ');
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(0)} MB`;
+}
+
+function rate(perSecond: number): string {
+  return `${Math.round(perSecond).toLocaleString('en')} spans/s`;
 }

@@ -7,6 +7,7 @@ import { DEFAULT_TENANT } from '../../src/model/tenant.ts';
 import type { Span } from '../../src/model/traces.ts';
 import { DEFAULT_SHAPE_LIMITS } from '../../src/model/wire.ts';
 import { decodeRequest } from '../../src/otlp/decode.ts';
+import { attributesField } from '../../src/store/json_values.ts';
 import { COPY_HEADER, COPY_TRAILER, CopyWriter } from '../../src/store/copy_writer.ts';
 import { encodeSpanRows, SPAN_ROWS } from '../../src/store/span_rows.ts';
 import { traceRequest } from './spans.ts';
@@ -94,7 +95,7 @@ function writeCeilingRow(writer: CopyWriter, span: Span, scanId: string): void {
   writer.duration(bytes, span.startTimeAt, span.endTimeAt);
   writer.smallint(span.statusCode);
   writer.null();
-  writer.attributes(span.attributes);
+  attributesField(writer, span.attributes);
   writer.string(scanId);
   writer.string(DEFAULT_TENANT.orgId);
   writer.string(DEFAULT_TENANT.workspaceId);
@@ -113,7 +114,7 @@ const HEX_TRACE_ID = 32;
 /** Where the trace id of each row stands (the first field), by trace. */
 function traceIdOffsets(bytes: Buffer): number[][] {
   const traces = new Map<string, number[]>();
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const fields = bytes.readInt16BE(at);
     const traceIdAt = at + 6;
     const traceId = bytes.toString('latin1', traceIdAt, traceIdAt + HEX_TRACE_ID);

@@ -6,19 +6,15 @@
  */
 import { randomBytes } from 'node:crypto';
 import { Agent, request } from 'node:http';
+import { z } from 'zod';
 import { traceRequest } from './spans.ts';
 
-interface Load {
-  readonly url: string;
-  readonly connections: number;
-  readonly seconds: number;
-  readonly spans: number;
-}
+const Load = z.object({ url: z.url(), connections: z.int(), seconds: z.number(), spans: z.int() });
 
 const BODIES = 32;
 const TRACE_ID_BYTES = 16;
 
-const load = JSON.parse(process.argv[2] ?? '') as Load;
+const load = Load.parse(JSON.parse(process.argv[2] ?? ''));
 const agent = new Agent({ keepAlive: true, maxSockets: load.connections });
 const bodies = Array.from({ length: BODIES }, () => {
   const body = Buffer.from(traceRequest(load.spans, `scan-${randomBytes(6).toString('hex')}`));

@@ -64,7 +64,7 @@ queryCommand('says in one line that its port is taken', async () => {
   const endpoint = { host: '127.0.0.1', port: Number(running.address.split(':')[1]) };
   await assert.rejects(
     startQuery({ endpoint, databaseUrl: database.url, logger }),
-    /^Error: query\.endpoint .* in use/,
+    /^Error: cannot listen on 127\.0\.0\.1:\d+: address in use \(query\.endpoint\)$/,
   );
   await running.shutdown();
 });
