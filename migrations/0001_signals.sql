@@ -4,6 +4,8 @@
 -- Times are timestamptz (microseconds); *_ns_rest holds the 0 to 999 nanoseconds that a timestamptz cannot.
 -- kind has the numbers of the OpenTelemetry API (0 internal, 1 server, 2 client, 3 producer, 4 consumer).
 -- status_code: 0 unset, 1 ok, 2 error. Ids are lowercase hex for OTLP, any short text for the SDK span JSON.
+-- attributes is jsonb, for containment and indexes; what is only read back is json, which is cheaper to store and keeps
+-- order and duplicates.
 -- org_id, workspace_id and target_id come from the credential. No unique index, foreign key or serial column:
 -- the tables may be distributed by trace_id under Citus.
 
@@ -23,8 +25,8 @@ CREATE TABLE otel_spans (
   trace_state text,
   flags bigint,
   attributes jsonb NOT NULL,
-  events jsonb,
-  links jsonb,
+  events json,
+  links json,
   dropped_attributes_count bigint,
   dropped_events_count bigint,
   dropped_links_count bigint,
@@ -35,12 +37,12 @@ CREATE TABLE otel_spans (
   target_id text,
   received_at timestamptz NOT NULL,
   service_name text,
-  resource jsonb,
+  resource json,
   resource_dropped_attributes_count bigint,
   resource_schema_url text,
   scope_name text,
   scope_version text,
-  scope_attributes jsonb,
+  scope_attributes json,
   scope_dropped_attributes_count bigint,
   scope_schema_url text
 ) PARTITION BY RANGE (started_at);
@@ -60,7 +62,7 @@ CREATE TABLE otel_logs (
   severity_text text,
   -- The body as text: a string as it is, any other value as JSON, which body_json holds as well.
   body text,
-  body_json jsonb,
+  body_json json,
   event_name text,
   flags bigint,
   attributes jsonb NOT NULL,
@@ -73,12 +75,12 @@ CREATE TABLE otel_logs (
   target_id text,
   received_at timestamptz NOT NULL,
   service_name text,
-  resource jsonb,
+  resource json,
   resource_dropped_attributes_count bigint,
   resource_schema_url text,
   scope_name text,
   scope_version text,
-  scope_attributes jsonb,
+  scope_attributes json,
   scope_dropped_attributes_count bigint,
   scope_schema_url text
 ) PARTITION BY RANGE (ts);
@@ -108,11 +110,11 @@ CREATE TABLE otel_metrics (
   min double precision,
   max double precision,
   -- {"bucket_counts","explicit_bounds"}, {"scale","zero_count","zero_threshold","positive","negative"} or {"quantiles"}.
-  buckets jsonb,
-  exemplars jsonb,
+  buckets json,
+  exemplars json,
   flags bigint,
   attributes jsonb NOT NULL,
-  metadata jsonb,
+  metadata json,
   trace_id text,
   span_type text,
   adjusted_count double precision,
@@ -122,12 +124,12 @@ CREATE TABLE otel_metrics (
   target_id text,
   received_at timestamptz NOT NULL,
   service_name text,
-  resource jsonb,
+  resource json,
   resource_dropped_attributes_count bigint,
   resource_schema_url text,
   scope_name text,
   scope_version text,
-  scope_attributes jsonb,
+  scope_attributes json,
   scope_dropped_attributes_count bigint,
   scope_schema_url text
 ) PARTITION BY RANGE (ts);

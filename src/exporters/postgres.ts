@@ -8,6 +8,7 @@ import { secret } from '../config/secret.ts';
 import { sendingQueue } from '../config/sending_queue.ts';
 import { duration } from '../config/duration.ts';
 import type { AnyBatch } from '../model/batch.ts';
+import { BufferPool } from '../store/buffer_pool.ts';
 import { createPool } from '../store/connection.ts';
 import { copyRows } from '../store/copy.ts';
 import { encodeLogRows, LOG_ROWS } from '../store/log_rows.ts';
@@ -20,7 +21,9 @@ export const postgres = exporterFactory({
   signals: ['traces', 'logs', 'metrics'],
   config: z.strictObject({
     database_url: secret().describe('Connection URL of the database, as libpq and psql take it.'),
-    statement_timeout: duration().default(30_000).describe('Limit of one COPY; when it is over, the data is sent again.'),
+    statement_timeout: duration()
+      .default(30_000)
+      .describe('Limit of one COPY; when it is over, the data is sent again.'),
     sending_queue: sendingQueue(),
   }),
   create({ database_url, statement_timeout, sending_queue }) {
@@ -30,29 +33,35 @@ export const postgres = exporterFactory({
       applicationName: 'sluice',
       statementTimeoutMs: statement_timeout,
     });
+    const buffers = new BufferPool();
     return {
       queue: sending_queue,
-      encode,
-      send: (records) => copyRows(pool, formatOf(records), records.map(({ bytes }) => bytes)),
+      encode: (batch) => encode(batch, buffers),
+      async send(records) {
+        const chunks = records.map(({ bytes }) => bytes);
+        await copyRows(pool, formatOf(records), chunks);
+        // What is stored is not sent again: a record's bytes are this exporter's alone.
+        for (const chunk of chunks) buffers.give(chunk);
+      },
       shutdown: () => pool.end(),
     };
   },
 });
 
-async function encode(batch: AnyBatch): Promise<QueueRecord> {
+async function encode(batch: AnyBatch, buffers: BufferPool): Promise<QueueRecord> {
   const { signal, tenant } = batch;
-  const { format, rows } = await encodeRows(batch);
+  const { format, rows } = await encodeRows(batch, buffers);
   return { signal, tenant, format, items: rows.items, bytes: rows.bytes };
 }
 
-async function encodeRows(batch: AnyBatch): Promise<{ format: string; rows: EncodedRows }> {
+async function encodeRows(batch: AnyBatch, buffers: BufferPool): Promise<{ format: string; rows: EncodedRows }> {
   switch (batch.signal) {
     case 'traces':
-      return { format: SPAN_ROWS.format, rows: await encodeSpanRows(batch) };
+      return { format: SPAN_ROWS.format, rows: await encodeSpanRows(batch, buffers) };
     case 'logs':
-      return { format: LOG_ROWS.format, rows: await encodeLogRows(batch) };
+      return { format: LOG_ROWS.format, rows: await encodeLogRows(batch, buffers) };
     default:
-      return { format: METRIC_ROWS.format, rows: await encodeMetricRows(batch) };
+      return { format: METRIC_ROWS.format, rows: await encodeMetricRows(batch, buffers) };
   }
 }
 

@@ -61,21 +61,38 @@ export interface TransactionSettings {
  * `work` or of the COMMIT rolls back and is thrown as it is. When COMMIT fails without an answer from the server, the
  * transaction may have happened.
  */
-export async function transaction<T>(
+export function transaction<T>(
   pool: Pool,
   work: (client: PoolClient) => Promise<T>,
   settings: TransactionSettings = {},
 ): Promise<T> {
+  return withClient(pool, async (client) => {
+    await client.query(`${settings.readOnly === true ? 'BEGIN READ ONLY' : 'BEGIN'}; ${localSettings(pool, settings)}`);
+    const result = await work(client);
+    await client.query('COMMIT');
+    return result;
+  });
+}
+
+/**
+ * As `transaction`, in one round trip: the server makes one transaction of all statements that one message brings.
+ * @param work sends `before` and its own statements, behind one another, as one text
+ */
+export function messageTransaction(
+  pool: Pool,
+  work: (client: PoolClient, before: string) => Promise<void>,
+): Promise<void> {
+  return withClient(pool, (client) => work(client, `${localSettings(pool, {})}; `));
+}
+
+/** Lends a connection; one on which something failed is rolled back, and given up where that fails as well. */
+async function withClient<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
   const client = await pool.connect();
   // A checked-out client reports a lost connection as an event besides failing the query.
   client.on('error', ignoreLoss);
-  let broken = true;
+  let broken = false;
   try {
-    await client.query(beginStatement(pool, settings));
-    const result = await work(client);
-    await client.query('COMMIT');
-    broken = false;
-    return result;
+    return await work(client);
   } catch (error) {
     broken = !(await rollsBack(client));
     throw error;
@@ -85,10 +102,10 @@ export async function transaction<T>(
   }
 }
 
-function beginStatement(pool: Pool, { statementTimeoutMs, lockTimeoutMs, readOnly }: TransactionSettings): string {
+function localSettings(pool: Pool, { statementTimeoutMs, lockTimeoutMs, readOnly }: TransactionSettings): string {
   const limitMs = statementTimeoutMs ?? poolStatementTimeoutMs(pool);
   return [
-    readOnly === true ? 'BEGIN READ ONLY' : 'BEGIN; SET LOCAL synchronous_commit = on',
+    ...(readOnly === true ? [] : ['SET LOCAL synchronous_commit = on']),
     `SET LOCAL statement_timeout = ${Math.trunc(limitMs)}`,
     ...(lockTimeoutMs === undefined ? [] : [`SET LOCAL lock_timeout = ${Math.trunc(lockTimeoutMs)}`]),
   ].join('; ');

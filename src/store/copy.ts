@@ -1,6 +1,6 @@
 /** Stores encoded rows by one COPY in one transaction. */
 import type { Connection, Pool, Submittable } from 'pg';
-import { transaction } from './connection.ts';
+import { messageTransaction } from './connection.ts';
 import { COPY_HEADER, COPY_TRAILER } from './copy_writer.ts';
 import { LOG_ROWS } from './log_rows.ts';
 import { METRIC_ROWS } from './metric_rows.ts';
@@ -22,7 +22,9 @@ export async function copyRows(pool: Pool, format: string, chunks: readonly Uint
   if (rows === undefined) throw new TypeError(`unknown row format ${format}`);
   const statement = `COPY ${rows.table} (${rows.columns.join(', ')}) FROM STDIN (FORMAT binary)`;
   try {
-    await transaction(pool, (client) => copyIn(client, statement, [COPY_HEADER, ...chunks, COPY_TRAILER]));
+    await messageTransaction(pool, (client, before) =>
+      copyIn(client, `${before}${statement}`, [COPY_HEADER, ...chunks, COPY_TRAILER]),
+    );
   } catch (error) {
     throw storeError(error);
   }

@@ -26,8 +26,8 @@ const WINDOW_BYTES = 1024;
 const MAX_GROWTH = 6;
 
 const HEX_DIGITS = Buffer.from('0123456789abcdef', 'latin1');
-const HEX_HIGH = Uint8Array.from({ length: 256 }, (_, byte) => HEX_DIGITS[byte >> 4] as number);
-const HEX_LOW = Uint8Array.from({ length: 256 }, (_, byte) => HEX_DIGITS[byte & 15] as number);
+const HEX_HIGH = Uint8Array.from({ length: 256 }, (_, byte) => HEX_DIGITS[byte >> 4]);
+const HEX_LOW = Uint8Array.from({ length: 256 }, (_, byte) => HEX_DIGITS[byte & 15]);
 
 /** Bytes that a JSON string holds as they are: ASCII but control characters, quote and backslash. */
 const JSON_PLAIN = Uint8Array.from({ length: 256 }, (_, byte) =>
@@ -49,8 +49,9 @@ export class CopyWriter {
   private buffer: Buffer;
   pos = 0;
 
-  constructor(initialBytes = 16_384) {
-    this.buffer = Buffer.allocUnsafeSlow(initialBytes);
+  /** Writes into `buffer`, and into a larger one of its own when that is full. */
+  constructor(buffer: Buffer = Buffer.allocUnsafeSlow(16_384)) {
+    this.buffer = buffer;
   }
 
   /** The bytes written so far. They are the writer's own until it is dropped. */
@@ -197,9 +198,9 @@ export class CopyWriter {
     const { buffer } = this;
     let { pos } = this;
     for (let at = start; at < end; at++) {
-      const byte = bytes[at] as number;
-      buffer[pos++] = HEX_HIGH[byte] as number;
-      buffer[pos++] = HEX_LOW[byte] as number;
+      const byte = bytes[at];
+      buffer[pos++] = HEX_HIGH[byte];
+      buffer[pos++] = HEX_LOW[byte];
     }
     this.pos = pos;
   }
@@ -226,9 +227,9 @@ export class CopyWriter {
     else this.string(value);
   }
 
-  /** Writes a jsonb column whose JSON text `write` produces. */
-  jsonb(write: (json: this) => void): void {
-    const lengthAt = this.openJsonb();
+  /** Writes a json column whose text `write` produces. */
+  jsonField(write: (json: this) => void): void {
+    const lengthAt = this.openField();
     write(this);
     this.closeField(lengthAt);
   }
@@ -289,7 +290,7 @@ export class CopyWriter {
       const { buffer } = this;
       let { pos } = this;
       while (at < stop) {
-        const byte = bytes[at] as number;
+        const byte = bytes[at];
         if (byte > 0 && byte < 0x80) {
           buffer[pos++] = byte;
           at++;
@@ -311,7 +312,7 @@ export class CopyWriter {
       const { buffer } = this;
       let { pos } = this;
       while (at < stop) {
-        const byte = bytes[at] as number;
+        const byte = bytes[at];
         if (JSON_PLAIN[byte] === 1) {
           buffer[pos++] = byte;
           at++;
@@ -335,8 +336,8 @@ export class CopyWriter {
       return at + 1;
     }
     this.pos += buffer.write('u00', this.pos, 'latin1');
-    buffer[this.pos++] = HEX_HIGH[byte] as number;
-    buffer[this.pos++] = HEX_LOW[byte] as number;
+    buffer[this.pos++] = HEX_HIGH[byte];
+    buffer[this.pos++] = HEX_LOW[byte];
     return at + 1;
   }
 
@@ -345,7 +346,7 @@ export class CopyWriter {
     const { buffer } = this;
     const length = utf8Length(bytes, at, end);
     if (length > 0) {
-      for (let i = 0; i < length; i++) buffer[this.pos++] = bytes[at + i] as number;
+      for (let i = 0; i < length; i++) buffer[this.pos++] = bytes[at + i];
       return at + length;
     }
     buffer[this.pos++] = 0xef;
@@ -382,13 +383,13 @@ export class CopyWriter {
  * the WHATWG decoder replaces them. A NUL is answered -1, since PostgreSQL stores none.
  */
 function utf8Length(bytes: Uint8Array, at: number, end: number): number {
-  const lead = bytes[at] as number;
+  const lead = bytes[at];
   if (lead < 0xc2 || lead > 0xf4) return -1;
   const length = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
   let lowest = lead === 0xe0 ? 0xa0 : lead === 0xf0 ? 0x90 : 0x80;
   let highest = lead === 0xed ? 0x9f : lead === 0xf4 ? 0x8f : 0xbf;
   for (let i = 1; i < length; i++) {
-    const byte = at + i < end ? (bytes[at + i] as number) : 0;
+    const byte = at + i < end ? bytes[at + i] : 0;
     if (byte < lowest || byte > highest) return -i;
     lowest = 0x80;
     highest = 0xbf;

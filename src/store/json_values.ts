@@ -1,5 +1,5 @@
 /**
- * Attributes and `AnyValue`s as JSON, from wire bytes to the bytes of a jsonb column. Numbers keep all their digits; what
+ * Attributes and `AnyValue`s as JSON, from wire bytes to the bytes of a json column. Numbers keep all their digits; what
  * JSON lacks is written as in OTLP/JSON: bytes as base64 text, NaN and the infinities as strings.
  */
 import {

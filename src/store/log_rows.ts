@@ -4,6 +4,7 @@ import type { Logs } from '../model/batch.ts';
 import { isAllZero } from '../model/ids.ts';
 import type { LogRecord } from '../model/logs.ts';
 import { isZero64, readUint32, type Cursor } from '../model/wire.ts';
+import { BufferPool } from './buffer_pool.ts';
 import type { CopyWriter } from './copy_writer.ts';
 import { attributesField, jsonAnyValue } from './json_values.ts';
 import { encodeBatch, PROMOTED_COLUMNS, promotedFields, SHARED_COLUMNS, sizeHint } from './rows.ts';
@@ -32,7 +33,7 @@ export const LOG_ROWS: RowFormat = {
   ],
 };
 
-export function encodeLogRows(logs: Logs): Promise<EncodedRows> {
+export function encodeLogRows(logs: Logs, buffers = new BufferPool()): Promise<EncodedRows> {
   let wireBytes = 0;
   let rows = 0;
   for (const { scopes } of logs.resources) {
@@ -42,7 +43,7 @@ export function encodeLogRows(logs: Logs): Promise<EncodedRows> {
     }
   }
   const { receivedAtMs } = logs;
-  return encodeBatch<'logs', LogRecord>(logs, sizeHint(wireBytes, rows), (writer, log, shared) =>
+  return encodeBatch(logs, buffers.take(sizeHint(wireBytes, rows)), (writer, log, shared) =>
     writeLog(writer, log, shared, receivedAtMs),
   );
 }
@@ -108,6 +109,6 @@ function writeBody(writer: CopyWriter, log: LogRecord): void {
     const lengthAt = writer.openField();
     jsonAnyValue(writer, bytes, bodyAt, bodyEnd);
     writer.closeField(lengthAt);
-    writer.jsonb((json) => jsonAnyValue(json, bytes, bodyAt, bodyEnd));
+    writer.jsonField((json) => jsonAnyValue(json, bytes, bodyAt, bodyEnd));
   }
 }

@@ -2,6 +2,7 @@
 import type { Metrics } from '../model/batch.ts';
 import { readBuckets, type DataPoint, type Exemplar, type Metric } from '../model/metrics.ts';
 import { double, fixed64, isZero64, readUint64 } from '../model/wire.ts';
+import { BufferPool } from './buffer_pool.ts';
 import type { CopyWriter } from './copy_writer.ts';
 import { attributesField, jsonAttributes } from './json_values.ts';
 import { encodeBatch, PROMOTED_COLUMNS, promotedFields, SHARED_COLUMNS, sizeHint } from './rows.ts';
@@ -38,7 +39,7 @@ export const METRIC_ROWS: RowFormat = {
   ],
 };
 
-export function encodeMetricRows(metrics: Metrics): Promise<EncodedRows> {
+export function encodeMetricRows(metrics: Metrics, buffers = new BufferPool()): Promise<EncodedRows> {
   let wireBytes = 0;
   let rows = 0;
   for (const { scopes } of metrics.resources) {
@@ -50,7 +51,7 @@ export function encodeMetricRows(metrics: Metrics): Promise<EncodedRows> {
     }
   }
   const { receivedAtMs } = metrics;
-  return encodeBatch<'metrics', Metric>(metrics, sizeHint(wireBytes, rows), (writer, metric, shared) => {
+  return encodeBatch(metrics, buffers.take(sizeHint(wireBytes, rows)), (writer, metric, shared) => {
     for (const point of metric.points) writePoint(writer, metric, point, shared, receivedAtMs);
     return metric.points.length;
   });
@@ -67,10 +68,10 @@ function writePoint(
   writeMetric(writer, metric, point);
   writeTimes(writer, point, receivedAtMs);
   writeNumbers(writer, point);
-  if (hasBuckets(point)) writer.jsonb((json) => writeBuckets(json, point));
+  if (hasBuckets(point)) writer.jsonField((json) => writeBuckets(json, point));
   else writer.null();
   if (point.exemplarCount === 0) writer.null();
-  else writer.jsonb((json) => writeList(json, point.exemplars(), writeExemplar));
+  else writer.jsonField((json) => writeList(json, point.exemplars(), writeExemplar));
   writer.countOrNull(point.flags);
   attributesField(writer, point.attributes);
   promotedFields(writer, point.promoted);
@@ -88,7 +89,7 @@ function writeMetric(writer: CopyWriter, metric: Metric, point: DataPoint): void
   if (point.type === 'sum') writer.boolean(metric.isMonotonic);
   else writer.null();
   if (metric.metadata.count === 0) writer.null();
-  else attributesField(writer, metric.metadata);
+  else writer.jsonField((json) => jsonAttributes(json, metric.metadata));
 }
 
 function writeTimes(writer: CopyWriter, point: DataPoint, receivedAtMs: number): void {

@@ -3,10 +3,11 @@
  * batches as one COPY. The columns that a whole group shares (tenant, resource, scope) are encoded once a group.
  */
 import { setImmediate } from 'node:timers/promises';
-import type { Batches, ResourceGroup, ScopeGroup, Signal } from '../model/batch.ts';
+import { InvalidDataError } from '../errors.ts';
+import type { Batch, ResourceGroup, ScopeGroup, Signal } from '../model/batch.ts';
 import type { Promoted } from '../model/promoted.ts';
 import { CopyWriter } from './copy_writer.ts';
-import { attributesField } from './json_values.ts';
+import { jsonAttributes } from './json_values.ts';
 
 /** A table and the layout in which its rows are written. A later layout gets another format name. */
 export interface RowFormat {
@@ -43,28 +44,33 @@ export const PROMOTED_COLUMNS = ['span_type', 'adjusted_count', 'scan_id'] as co
 /** After so much output the encoder lets other requests have the event loop. */
 const SLICE_BYTES = 1_048_576;
 
+/** Each row repeats its resource, so a request can grow far beyond its own size. */
+const MAX_BATCH_BYTES = 268_435_456;
+
 /** Room for what a row has besides the record's own bytes. */
-const ROW_OVERHEAD_BYTES = 512;
+const ROW_OVERHEAD_BYTES = 448;
 
 /**
  * Encodes every record of a batch, in slices. `writeRows` writes the rows of one record, each ending in `shared`, and
- * returns how many there were.
+ * returns how many there were. The rows lie in `room` where that is large enough.
+ * @throws InvalidDataError when they take more memory than one request may
  */
-export async function encodeBatch<S extends Signal, R extends RecordOf<S>>(
-  batch: Batches[S],
-  sizeHint: number,
+export async function encodeBatch<R>(
+  batch: Batch<Signal, R>,
+  room: Buffer,
   writeRows: (writer: CopyWriter, record: R, shared: Uint8Array) => number,
 ): Promise<EncodedRows> {
-  const writer = new CopyWriter(sizeHint);
+  const writer = new CopyWriter(room);
   let items = 0;
   let sliceEnd = SLICE_BYTES;
-  for (const group of batch.resources as readonly ResourceGroup<R>[]) {
+  for (const group of batch.resources) {
     for (const scope of group.scopes) {
       if (scope.records.length === 0) continue;
       const shared = sharedFields(batch, group, scope);
       for (const record of scope.records) {
         items += writeRows(writer, record, shared);
         if (writer.pos < sliceEnd) continue;
+        if (writer.pos > MAX_BATCH_BYTES) throw tooLarge();
         sliceEnd = writer.pos + SLICE_BYTES;
         await setImmediate();
       }
@@ -73,20 +79,24 @@ export async function encodeBatch<S extends Signal, R extends RecordOf<S>>(
   return { items, bytes: writer.bytes() };
 }
 
-type RecordOf<S extends Signal> = Batches[S]['resources'][number]['scopes'][number]['records'][number];
+function tooLarge(): InvalidDataError {
+  return new InvalidDataError(
+    `the rows of this request take more than ${MAX_BATCH_BYTES} bytes; send smaller batches, or smaller resources`,
+  );
+}
 
 /** How much room the rows of a batch will take, roughly: what the records take on the wire, and each row's overhead. */
 export function sizeHint(wireBytes: number, rows: number): number {
-  return wireBytes + (wireBytes >> 1) + rows * ROW_OVERHEAD_BYTES;
+  return wireBytes + (wireBytes >> 2) + rows * ROW_OVERHEAD_BYTES;
 }
 
-function sharedFields<R>(
-  { tenant, receivedAtMs }: Pick<Batches[Signal], 'tenant' | 'receivedAtMs'>,
-  { resource, schemaUrl }: ResourceGroup<R>,
-  scopeGroup: ScopeGroup<R>,
+function sharedFields(
+  { tenant, receivedAtMs }: Pick<Batch<Signal, unknown>, 'tenant' | 'receivedAtMs'>,
+  { resource, schemaUrl }: ResourceGroup<unknown>,
+  scopeGroup: ScopeGroup<unknown>,
 ): Uint8Array {
   const { scope } = scopeGroup;
-  const writer = new CopyWriter(1024);
+  const writer = new CopyWriter(Buffer.allocUnsafeSlow(1024));
   writer.string(tenant.orgId);
   writer.string(tenant.workspaceId);
   writer.stringOrNull(tenant.targetId);
@@ -94,13 +104,13 @@ function sharedFields<R>(
   const serviceName = resource.attributes.get('service.name');
   writer.stringOrNull(typeof serviceName === 'string' ? serviceName : undefined);
   if (resource.attributes.count === 0) writer.null();
-  else attributesField(writer, resource.attributes);
+  else writer.jsonField((json) => jsonAttributes(json, resource.attributes));
   writer.countOrNull(resource.droppedAttributesCount);
   writer.stringOrNull(schemaUrl);
   writer.stringOrNull(scope.name);
   writer.stringOrNull(scope.version);
   if (scope.attributes.count === 0) writer.null();
-  else attributesField(writer, scope.attributes);
+  else writer.jsonField((json) => jsonAttributes(json, scope.attributes));
   writer.countOrNull(scope.droppedAttributesCount);
   writer.stringOrNull(scopeGroup.schemaUrl);
   return writer.bytes();

@@ -3,6 +3,7 @@ import type { Traces } from '../model/batch.ts';
 import { isAllZero } from '../model/ids.ts';
 import type { Span, SpanEvent, SpanLink } from '../model/traces.ts';
 import { isZero64 } from '../model/wire.ts';
+import { BufferPool } from './buffer_pool.ts';
 import type { CopyWriter } from './copy_writer.ts';
 import { attributesField, jsonAttributes } from './json_values.ts';
 import { encodeBatch, PROMOTED_COLUMNS, promotedFields, SHARED_COLUMNS, sizeHint } from './rows.ts';
@@ -39,7 +40,7 @@ export const SPAN_ROWS: RowFormat = {
 /** Eight zero bytes: the time of a span that has none. */
 const UNSET_TIME = new Uint8Array(8);
 
-export function encodeSpanRows(traces: Traces): Promise<EncodedRows> {
+export function encodeSpanRows(traces: Traces, buffers = new BufferPool()): Promise<EncodedRows> {
   let wireBytes = 0;
   let rows = 0;
   for (const { scopes } of traces.resources) {
@@ -48,7 +49,7 @@ export function encodeSpanRows(traces: Traces): Promise<EncodedRows> {
       for (const span of records) wireBytes += span.end - span.start;
     }
   }
-  return encodeBatch<'traces', Span>(traces, sizeHint(wireBytes, rows), writeSpan);
+  return encodeBatch(traces, buffers.take(sizeHint(wireBytes, rows)), writeSpan);
 }
 
 function writeSpan(writer: CopyWriter, span: Span, shared: Uint8Array): number {
@@ -67,9 +68,9 @@ function writeSpan(writer: CopyWriter, span: Span, shared: Uint8Array): number {
   writer.countOrNull(span.flags);
   attributesField(writer, span.attributes);
   if (span.eventCount === 0) writer.null();
-  else writer.jsonb((json) => writeList(json, span.events(), writeEvent));
+  else writer.jsonField((json) => writeList(json, span.events(), writeEvent));
   if (span.linkCount === 0) writer.null();
-  else writer.jsonb((json) => writeList(json, span.links(), writeLink));
+  else writer.jsonField((json) => writeList(json, span.links(), writeLink));
   writer.countOrNull(span.droppedAttributesCount);
   writer.countOrNull(span.droppedEventsCount);
   writer.countOrNull(span.droppedLinksCount);
