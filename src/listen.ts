@@ -1,7 +1,8 @@
 /** Sockets that serve: binding them with errors an operator understands, and closing them without cutting answers off. */
+import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { Server as HttpServer } from 'node:http';
-import type { AddressInfo, Server } from 'node:net';
+import type { Server } from 'node:net';
 
 /** Why listening fails, in words, by Node's error code. */
 const FAULTS: Readonly<Record<string, string>> = {
@@ -25,10 +26,10 @@ export async function listen(
     server.listen(port, host === '' ? undefined : host);
     await once(server, 'listening');
   } catch (cause) {
-    const { code = '', message } = cause as NodeJS.ErrnoException;
-    throw new Error(`cannot listen on ${printed(host, port)}: ${FAULTS[code] ?? message} (${setting})`, { cause });
+    throw new Error(`cannot listen on ${printed(host, port)}: ${reasonOf(cause)} (${setting})`, { cause });
   }
-  const bound = server.address() as AddressInfo;
+  const bound = server.address();
+  assert(typeof bound === 'object' && bound !== null, 'a bound TCP server has an address');
   return printed(bound.address, bound.port);
 }
 
@@ -46,6 +47,11 @@ export async function close(server: HttpServer, deadline: AbortSignal): Promise<
   else deadline.addEventListener('abort', cutOff, { once: true });
   await closed;
   deadline.removeEventListener('abort', cutOff);
+}
+
+function reasonOf(cause: unknown): string {
+  const { code = '', message }: NodeJS.ErrnoException = cause instanceof Error ? cause : new Error(String(cause));
+  return FAULTS[code] ?? message;
 }
 
 const printed = (host: string, port: number): string => `${host.includes(':') ? `[${host}]` : host}:${port}`;

@@ -96,7 +96,11 @@ export async function freePort(): Promise<number> {
   return address.port;
 }
 
-async function start(file: string, sets: readonly string[], databaseUrl: string): Promise<{ gateway: Gateway; port: number }> {
+async function start(
+  file: string,
+  sets: readonly string[],
+  databaseUrl: string,
+): Promise<{ gateway: Gateway; port: number }> {
   for (let attempt = 1; ; attempt += 1) {
     const port = await freePort();
     const env = { ...process.env, DATABASE_URL: databaseUrl, SLUICE_OTLP_HTTP_ENDPOINT: `127.0.0.1:${port}` };
@@ -111,10 +115,10 @@ async function start(file: string, sets: readonly string[], databaseUrl: string)
 
 export type SignalTable = 'otel_spans' | 'otel_logs' | 'otel_metrics';
 
-/** A row by column name. Text and timestamps as PostgreSQL prints them (UTC), bigint and numeric as bigints. */
+/** A row by column name. Text and timestamps as PostgreSQL prints them (UTC), bigint and numeric as bigints, JSON parsed. */
 export type StoredRow = Readonly<Record<string, unknown>>;
 
-const JSONB = 3802;
+const JSON_TYPES = new Set([114, 3802]);
 /** bigint and numeric. */
 const EXACT = new Set([20, 1700]);
 /** smallint, integer and double precision. */
@@ -131,13 +135,19 @@ export async function storedRows(pool: Pool, table: SignalTable, orderBy: string
   return rows;
 }
 
+/** The row but for when it came, which no sender can tell beforehand. */
+export function withoutArrival(row: StoredRow): StoredRow {
+  const { received_at: _, ...rest } = row;
+  return rest;
+}
+
 export async function countRows(pool: Pool, table: SignalTable): Promise<number> {
   const { rows } = await pool.query<{ count: number }>(`SELECT count(*)::int AS count FROM ${table}`);
   return rows[0]?.count ?? Number.NaN;
 }
 
 function parserOf(oid: number): (text: string) => unknown {
-  if (oid === JSONB) return parseExact;
+  if (JSON_TYPES.has(oid)) return parseExact;
   if (EXACT.has(oid)) return BigInt;
   if (NUMBERS.has(oid)) return Number;
   if (oid === BOOLEAN) return (text) => text === 't';
@@ -145,7 +155,7 @@ function parserOf(oid: number): (text: string) => unknown {
 }
 
 /** JSON whose integers beyond the safe ones become bigints. */
-export function parseExact(text: string): unknown {
+function parseExact(text: string): unknown {
   return JSON.parse(text, (_key, value: unknown, { source = '' }: { source?: string } = {}) =>
     typeof value === 'number' && !Number.isSafeInteger(value) && /^-?\d+$/.test(source) ? BigInt(source) : value,
   );
@@ -166,8 +176,16 @@ export interface Answer {
 }
 
 /** Sends one OTLP request as a client would. */
-export async function post(url: string, body: string | Uint8Array<ArrayBuffer>, headers: Record<string, string> = {}): Promise<Answer> {
+export async function post(
+  url: string,
+  body: string | Uint8Array,
+  headers: Record<string, string> = {},
+): Promise<Answer> {
   const type = typeof body === 'string' ? 'application/json' : 'application/x-protobuf';
-  const response = await fetch(url, { method: 'POST', body, headers: { 'content-type': type, ...headers } });
+  const response = await fetch(url, {
+    method: 'POST',
+    body: Buffer.from(body),
+    headers: { 'content-type': type, ...headers },
+  });
   return { status: response.status, headers: response.headers, body: Buffer.from(await response.arrayBuffer()) };
 }

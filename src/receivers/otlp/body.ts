@@ -57,5 +57,8 @@ async function inflateGzip(body: Uint8Array, maxBytes: number): Promise<Uint8Arr
 }
 
 function tooLarge(maxBytes: number): HttpError {
-  return new HttpError('too_large', `the body is larger than max_request_body_size (${maxBytes} bytes); send smaller batches`);
+  return new HttpError(
+    'too_large',
+    `the body is larger than max_request_body_size (${maxBytes} bytes); send smaller batches`,
+  );
 }

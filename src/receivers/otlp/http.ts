@@ -6,7 +6,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { ACCEPTED, type Component, type Consumer, type Consumers, type Logger, type Outcome } from '../../component.ts';
 import type { Endpoint } from '../../config/endpoint.ts';
 import { close, listen } from '../../listen.ts';
-import { itemCount, type AnyBatch, type Batches, type Signal } from '../../model/batch.ts';
+import { itemCount, type AnyBatch, type Signal } from '../../model/batch.ts';
 import { DEFAULT_TENANT } from '../../model/tenant.ts';
 import type { ShapeLimits } from '../../model/wire.ts';
 import { decodeRequest } from '../../otlp/decode.ts';
@@ -79,7 +79,7 @@ async function answer(settings: HttpSettings, request: IncomingMessage, response
   try {
     const signal = route(request);
     encoding = acceptedEncoding(request);
-    const consumer = settings.next[signal] as Consumer<AnyBatch> | undefined;
+    const consumer = settings.next[signal];
     if (consumer === undefined) throw new HttpError('not_found', `no pipeline takes ${signal} from this receiver`);
     const body = await readBody(request, settings.max_request_body_size);
     const outcome = await receive(signal, encoding, body, settings.limits, consumer);
@@ -100,7 +100,7 @@ async function receive(
   const bytes = encoding === 'json' ? await jsonToProtobuf(signal, body, limits, left) : body;
   const context = { tenant: DEFAULT_TENANT, receivedAtMs: Date.now(), limits };
   const { batch, rejections } = decodeRequest<Signal>(signal, bytes, context);
-  const taken = itemCount(batch) === 0 ? ACCEPTED : await consumer.consume(batch as Batches[Signal]);
+  const taken = itemCount(batch) === 0 ? ACCEPTED : await consumer.consume(batch);
   return {
     rejected: left.count + rejections.count + taken.rejected,
     message: [left.message, rejections.message, taken.message].filter((part) => part !== '').join('; '),

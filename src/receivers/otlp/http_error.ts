@@ -3,7 +3,8 @@ import { InvalidDataError, PermanentError, QuotaError, RetryableError } from '..
 import { RPC } from '../../otlp/status.ts';
 
 /** What can be wrong with a request before anybody looks at its data. */
-export type HttpFault = 'not_found' | 'method_not_allowed' | 'too_large' | 'unsupported_type' | 'unsupported_compression';
+export type HttpFault =
+  'not_found' | 'method_not_allowed' | 'too_large' | 'unsupported_type' | 'unsupported_compression';
 
 export class HttpError extends Error {
   override readonly name = 'HttpError';
@@ -42,15 +43,27 @@ export function answerTo(error: unknown): Answer {
   if (error instanceof HttpError) return { ...FAULTS[error.fault], message: error.message };
   if (error instanceof InvalidDataError) return { status: 400, code: RPC.invalidArgument, message: error.message };
   if (error instanceof QuotaError) {
-    return { status: 429, code: RPC.resourceExhausted, message: error.message, retryAfterSeconds: seconds(error.retryAfterMs) };
+    return {
+      status: 429,
+      code: RPC.resourceExhausted,
+      message: error.message,
+      retryAfterSeconds: seconds(error.retryAfterMs),
+    };
   }
-  if (error instanceof PermanentError) return { status: 500, code: RPC.internal, message: error.message, unexpected: true };
+  if (error instanceof PermanentError)
+    return { status: 500, code: RPC.internal, message: error.message, unexpected: true };
   if (error instanceof RetryableError) {
     const retryAfterSeconds = seconds(error.retryAfterMs ?? 0);
     return { status: 503, code: RPC.unavailable, message: error.message, retryAfterSeconds };
   }
   const message = 'the gateway failed; send the request again';
-  return { status: 503, code: RPC.unavailable, message, retryAfterSeconds: RETRY_AFTER_SECONDS.least, unexpected: true };
+  return {
+    status: 503,
+    code: RPC.unavailable,
+    message,
+    retryAfterSeconds: RETRY_AFTER_SECONDS.least,
+    unexpected: true,
+  };
 }
 
 function seconds(ms: number): number {

@@ -21,7 +21,12 @@ const limits = z
       .min(1)
       .default(DEFAULT_SHAPE_LIMITS.max_nodes)
       .describe('Most messages of all kinds (records, attributes, values, events, links) in one request.'),
-    max_depth: z.int().min(1).max(64).default(DEFAULT_SHAPE_LIMITS.max_depth).describe('How deep attribute values may nest.'),
+    max_depth: z
+      .int()
+      .min(1)
+      .max(64)
+      .default(DEFAULT_SHAPE_LIMITS.max_depth)
+      .describe('How deep attribute values may nest.'),
   })
   .prefault({})
   .describe('Bounds on the shape of one request, checked before anything is built from it.');
@@ -44,6 +49,12 @@ export const otlp = receiverFactory({
     limits,
   }),
   create({ protocols, limits: shapeLimits }, { id, logger }, next) {
-    return httpServer({ ...protocols.http, limits: shapeLimits, setting: `receivers.${id}.protocols.http.endpoint`, logger, next });
+    return httpServer({
+      ...protocols.http,
+      limits: shapeLimits,
+      setting: `receivers.${id}.protocols.http.endpoint`,
+      logger,
+      next,
+    });
   },
 });
