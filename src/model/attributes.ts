@@ -6,14 +6,7 @@ import { double, MalformedError, readInt64, readUint32, skipField, text, type Cu
 
 /** An attribute's value. Integers are numbers where a double holds them exactly, else bigints; null is OTLP's empty value. */
 export type AttributeValue =
-  | string
-  | boolean
-  | number
-  | bigint
-  | null
-  | Uint8Array
-  | AttributeValue[]
-  | Map<string, AttributeValue>;
+  string | boolean | number | bigint | null | Uint8Array | AttributeValue[] | Map<string, AttributeValue>;
 
 /** The fields of `AnyValue`, as tags. Of several in one message the last counts. */
 export const ANY_VALUE = {
@@ -210,7 +203,7 @@ export function isTrue(bytes: Uint8Array, cursor: Cursor): boolean {
   let bits = 0;
   let byte = 0x80;
   while (byte >= 0x80) {
-    byte = bytes[cursor.at++] as number;
+    byte = bytes[cursor.at++];
     bits |= byte & 0x7f;
   }
   return bits !== 0;
@@ -253,7 +246,7 @@ function checkKeyValue(reader: Reader, end: number, depth: number): void {
     const tag = reader.tag(end);
     if (tag === KEY) reader.pos = reader.fieldEnd(end);
     else if (tag === VALUE) checkAnyValue(reader, reader.fieldEnd(end), depth);
-    else reader.skip(tag, end);
+    else reader.skipValue(tag, end);
   }
 }
 
@@ -275,7 +268,7 @@ export function checkAnyValue(reader: Reader, end: number, depth: number): void 
         checkElements(reader, reader.fieldEnd(end), depth + 1, tag);
         break;
       default:
-        reader.skip(tag, end);
+        reader.skipValue(tag, end);
     }
   }
 }
@@ -283,7 +276,7 @@ export function checkAnyValue(reader: Reader, end: number, depth: number): void 
 function checkElements(reader: Reader, end: number, depth: number, kind: number): void {
   while (reader.pos < end) {
     const tag = reader.tag(end);
-    if (tag !== FIRST_FIELD) reader.skip(tag, end);
+    if (tag !== FIRST_FIELD) reader.skipValue(tag, end);
     else if (kind === ANY_VALUE.array) checkAnyValue(reader, reader.fieldEnd(end), depth);
     else checkKeyValue(reader, reader.fieldEnd(end), depth);
   }

@@ -79,5 +79,6 @@ function forkRecord<R extends Span | LogRecord | Metric>(record: R): R {
 }
 
 function copyView<T extends object>(view: T): T {
-  return Object.assign(Object.create(Object.getPrototypeOf(view) as object) as T, view);
+  const copy: T = Object.create(Object.getPrototypeOf(view));
+  return Object.assign(copy, view);
 }

@@ -1,5 +1,6 @@
 /** Which tag of which kind of data point means what: the four messages number the same fields differently. */
-import type { MetricType } from './metrics.ts';
+
+export type MetricType = 'gauge' | 'sum' | 'histogram' | 'exponential_histogram' | 'summary';
 
 export type DataPointField =
   | 'attributes'
@@ -102,4 +103,11 @@ export const DATA_POINT_FIELDS: Readonly<Record<MetricType, Layout>> = {
 };
 
 /** Tags of `Exemplar`. */
-export const EXEMPLAR = { time: 0x11, asDouble: 0x19, spanId: 0x22, traceId: 0x2a, asInt: 0x31, attributes: 0x3a } as const;
+export const EXEMPLAR = {
+  time: 0x11,
+  asDouble: 0x19,
+  spanId: 0x22,
+  traceId: 0x2a,
+  asInt: 0x31,
+  attributes: 0x3a,
+} as const;

@@ -7,7 +7,7 @@ export const SPAN_ID_BYTES = 8;
 
 export function hex(bytes: Uint8Array, start: number, end: number): string {
   let digits = '';
-  for (let at = start; at < end; at++) digits += PAIRS[bytes[at] as number];
+  for (let at = start; at < end; at++) digits += PAIRS[bytes[at]];
   return digits;
 }
 

@@ -74,9 +74,7 @@ export class LogRecord {
           reader.pos = log.severityTextEnd;
           break;
         case LOG.body:
-          log.bodyEnd = reader.fieldEnd(end);
-          log.bodyAt = reader.pos;
-          checkAnyValue(reader, log.bodyEnd, 1);
+          readBody(log, reader, reader.fieldEnd(end));
           break;
         case LOG.attributes:
           log.attributes.add(reader, tagAt, end);
@@ -103,12 +101,13 @@ export class LogRecord {
           reader.pos = log.eventNameEnd;
           break;
         default:
-          reader.skip(tag, end);
+          reader.skipValue(tag, end);
       }
     }
     return log;
   }
 
+  /** Lowercase hex; empty when the record belongs to no trace. */
   get traceId(): string {
     return hex(this.bytes, this.traceIdAt, this.traceIdEnd);
   }
@@ -124,4 +123,13 @@ export class LogRecord {
   get observedTimeUnixNano(): bigint {
     return this.observedTimeAt === 0 ? 0n : fixed64(this.bytes, this.observedTimeAt);
   }
+}
+
+/** A second, empty body merges into the first one and changes nothing. */
+function readBody(log: LogRecord, reader: Reader, end: number): void {
+  const start = reader.pos;
+  checkAnyValue(reader, end, 1);
+  if (log.bodyAt > 0 && start === end) return;
+  log.bodyAt = start;
+  log.bodyEnd = end;
 }

@@ -1,13 +1,10 @@
 /** Metrics and their data points: views over OTLP messages. Source: opentelemetry-proto, metrics/v1/metrics.proto. */
-import { Attributes } from './attributes.ts';
-import { isTrue } from './attributes.ts';
-import { DATA_POINT_FIELDS, EXEMPLAR, type DataPointField } from './data_point_fields.ts';
+import { Attributes, isTrue } from './attributes.ts';
+import { DATA_POINT_FIELDS, EXEMPLAR, type DataPointField, type MetricType } from './data_point_fields.ts';
 import { hex } from './ids.ts';
 import type { Promoted } from './promoted.ts';
 import { readText } from './resource.ts';
-import { double, fixed64, MalformedError, readUint32, skipField, type Cursor, type Reader } from './wire.ts';
-
-export type MetricType = 'gauge' | 'sum' | 'histogram' | 'exponential_histogram' | 'summary';
+import { double, eachField, fixed64, MalformedError, readUint32, type Cursor, type Reader } from './wire.ts';
 
 /** Tags of `Metric`. The five data fields form a oneof: the last one counts. */
 const METRIC = { name: 0x0a, description: 0x12, unit: 0x1a, metadata: 0x62 } as const;
@@ -46,7 +43,7 @@ export class Metric {
   /** Checks the message that ends at `end`, with everything in it, and makes a view of it. */
   static read(reader: Reader, end: number): Metric {
     const metric = new Metric(reader.bytes);
-    reader.node();
+    reader.group();
     while (reader.pos < end) {
       const tagAt = reader.pos;
       const tag = reader.tag(end);
@@ -56,7 +53,7 @@ export class Metric {
       else if (tag === METRIC.description) metric.description = readText(reader, end);
       else if (tag === METRIC.unit) metric.unit = readText(reader, end);
       else if (tag === METRIC.metadata) metric.metadata.add(reader, tagAt, end);
-      else reader.skip(tag, end);
+      else reader.skipValue(tag, end);
     }
     return metric;
   }
@@ -77,8 +74,8 @@ function readData(metric: Metric, type: MetricType, reader: Reader, end: number)
     else if (tag === TEMPORALITY) metric.temporality = reader.uint32(end);
     else if (tag === IS_MONOTONIC) {
       metric.isMonotonic = isTrue(reader.bytes, { at: reader.pos });
-      reader.skip(tag, end);
-    } else reader.skip(tag, end);
+      reader.skipValue(tag, end);
+    } else reader.skipValue(tag, end);
   }
 }
 
@@ -129,7 +126,7 @@ export class DataPoint {
       const tagAt = reader.pos;
       const tag = reader.tag(end);
       const field = fields[tag];
-      if (field === undefined) reader.skip(tag, end);
+      if (field === undefined) reader.skipValue(tag, end);
       else readPointField(point, field, reader, tagAt, end);
     }
     return point;
@@ -181,16 +178,6 @@ export class DataPoint {
 
   private walk(visit: (tag: number, at: number) => void): void {
     eachField(this.bytes, this.start, this.end, visit);
-  }
-}
-
-/** Calls `visit` with each field's tag and the position behind it, in checked bytes. */
-function eachField(bytes: Uint8Array, start: number, end: number, visit: (tag: number, at: number) => void): void {
-  const cursor: Cursor = { at: start };
-  while (cursor.at < end) {
-    const tag = readUint32(bytes, cursor);
-    visit(tag, cursor.at);
-    skipField(bytes, tag, cursor);
   }
 }
 
@@ -249,7 +236,7 @@ const NUMBERS_PER_NODE = 8;
 
 /** Checks a packed or single eight-byte element, whose tag began at `tagAt`; returns how many elements it holds. */
 function checkFixed64s(reader: Reader, tagAt: number, end: number): number {
-  if (((reader.bytes[tagAt] as number) & 7) === 1) {
+  if ((reader.bytes[tagAt] & 7) === 1) {
     reader.fixed(8, end);
     return 1;
   }
@@ -268,7 +255,7 @@ function checkBuckets(reader: Reader, end: number): void {
   while (reader.pos < end) {
     const tag = reader.tag(end);
     if (tag !== BUCKETS.packedCounts) {
-      reader.skip(tag, end);
+      reader.skipValue(tag, end);
       continue;
     }
     const fieldEnd = reader.fieldEnd(end);
@@ -301,12 +288,12 @@ function checkExemplar(reader: Reader, end: number): void {
     const tagAt = reader.pos;
     const tag = reader.tag(end);
     if (tag === EXEMPLAR.attributes) attributes.add(reader, tagAt, end);
-    else reader.skip(tag, end);
+    else reader.skipValue(tag, end);
   }
 }
 
 function checkFields(reader: Reader, end: number): void {
-  while (reader.pos < end) reader.skip(reader.tag(end), end);
+  while (reader.pos < end) reader.skipValue(reader.tag(end), end);
 }
 
 /** An exemplar, in checked bytes. */

@@ -28,7 +28,7 @@ export class Resource {
       const tag = reader.tag(end);
       if (tag === ATTRIBUTES) resource.attributes.add(reader, tagAt, end);
       else if (tag === DROPPED_ATTRIBUTES_COUNT) resource.droppedAttributesCount = reader.uint32(end);
-      else reader.skip(tag, end);
+      else reader.skipValue(tag, end);
     }
     return resource;
   }
@@ -66,7 +66,7 @@ export class Scope {
       else if (tag === SCOPE_VERSION) scope.version = readText(reader, end);
       else if (tag === SCOPE_ATTRIBUTES) scope.attributes.add(reader, tagAt, end);
       else if (tag === SCOPE_DROPPED_ATTRIBUTES_COUNT) scope.droppedAttributesCount = reader.uint32(end);
-      else reader.skip(tag, end);
+      else reader.skipValue(tag, end);
     }
     return scope;
   }

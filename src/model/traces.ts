@@ -140,7 +140,7 @@ export class Span {
           span.flags = fixed32(reader.bytes, reader.fixed(4, end));
           break;
         default:
-          reader.skip(tag, end);
+          reader.skipValue(tag, end);
       }
     }
     return span;
@@ -190,7 +190,7 @@ function readStatus(span: Span, reader: Reader, end: number): void {
       span.statusMessageAt = reader.pos;
       reader.pos = span.statusMessageEnd;
     } else if (tag === STATUS_CODE) span.statusCode = reader.uint32(end);
-    else reader.skip(tag, end);
+    else reader.skipValue(tag, end);
   }
 }
 
@@ -207,7 +207,14 @@ function* submessages<T>(span: Span, tag: number, view: (at: number, end: number
 }
 
 const EVENT = { time: 0x09, name: 0x12, attributes: 0x1a, droppedAttributes: 0x20 } as const;
-const LINK = { traceId: 0x0a, spanId: 0x12, traceState: 0x1a, attributes: 0x22, droppedAttributes: 0x28, flags: 0x35 } as const;
+const LINK = {
+  traceId: 0x0a,
+  spanId: 0x12,
+  traceState: 0x1a,
+  attributes: 0x22,
+  droppedAttributes: 0x28,
+  flags: 0x35,
+} as const;
 
 function checkEvent(reader: Reader, end: number): void {
   checkWithAttributes(reader, end, EVENT.attributes);
@@ -224,7 +231,7 @@ function checkWithAttributes(reader: Reader, end: number, attributesTag: number)
     const tagAt = reader.pos;
     const tag = reader.tag(end);
     if (tag === attributesTag) attributes.add(reader, tagAt, end);
-    else reader.skip(tag, end);
+    else reader.skipValue(tag, end);
   }
 }
 

@@ -46,7 +46,7 @@ export class Reader {
 
   /** Reads a field's tag. Callers switch on the whole tag, so a known field of another wire type is skipped as unknown. */
   tag(end: number): number {
-    const byte = this.pos < end ? (this.bytes[this.pos] as number) : 0x80;
+    const byte = this.pos < end ? this.bytes[this.pos] : 0x80;
     if (byte < 0x80) {
       this.pos++;
       return byte;
@@ -56,7 +56,7 @@ export class Reader {
 
   /** Reads a varint and returns its low 32 bits, unsigned. */
   uint32(end: number): number {
-    const byte = this.pos < end ? (this.bytes[this.pos] as number) : 0x80;
+    const byte = this.pos < end ? this.bytes[this.pos] : 0x80;
     if (byte < 0x80) {
       this.pos++;
       return byte;
@@ -66,18 +66,30 @@ export class Reader {
 
   /** Reads a tag or a length, of which no bit beyond the 32nd may be lost: another field or length would come of it. */
   private varint32(end: number): number {
+    const start = this.pos;
     const value = this.varint(end, 5);
-    const last = this.bytes[this.pos - 1] as number;
-    if (last > LAST_FOUR_BITS && this.pos >= 5 && this.isContinuation(this.pos - 5, this.pos - 1)) {
-      throw new MalformedError(`tag or length beyond 32 bits before byte ${this.pos}`);
+    if (this.pos - start === 5 && this.bytes[this.pos - 1] > LAST_FOUR_BITS) {
+      throw new MalformedError(`tag or length beyond 32 bits at byte ${start}`);
     }
     return value;
+  }
+
+  private varint(end: number, maxBytes: number): number {
+    const { bytes } = this;
+    let low = 0;
+    for (let i = 0; i < maxBytes; i++) {
+      if (this.pos >= end) throw new MalformedError(`truncated varint at byte ${this.pos}`);
+      const byte = bytes[this.pos++];
+      if (i < 5) low |= (byte & 0x7f) << (7 * i);
+      if (byte < 0x80) return low >>> 0;
+    }
+    throw new MalformedError(`varint longer than ${maxBytes} bytes at byte ${this.pos - maxBytes}`);
   }
 
   /** Reads a length prefix and returns where the field ends, which is never beyond `end`. */
   fieldEnd(end: number): number {
     const at = this.pos;
-    const fieldEnd = this.uint32(end) + this.pos;
+    const fieldEnd = this.tag(end) + this.pos;
     if (fieldEnd > end) throw new MalformedError(`field at byte ${at} is longer than the message that holds it`);
     return fieldEnd;
   }
@@ -105,10 +117,21 @@ export class Reader {
     }
   }
 
+  /** Counts one resource, scope or metric, which together are bounded by what `max_records` records may need. */
+  group(): void {
+    this.node();
+    if (++this.groups > this.limits.max_records * GROUPS_PER_RECORD) {
+      throw new MalformedError(
+        `more than ${this.limits.max_records * GROUPS_PER_RECORD} resources, scopes and metrics in one request` +
+          ` (${GROUPS_PER_RECORD} for each of max_records, ${this.limits.max_records})`,
+      );
+    }
+  }
+
   /** Passes the value of an unknown field. */
-  skip(tag: number, end: number, depth = 0): void {
+  skipValue(tag: number, end: number, depth = 0): void {
     const field = tag >>> 3;
-    if (field === 0 || field > MAX_FIELD_NUMBER) throw new MalformedError(`invalid field number before byte ${this.pos}`);
+    if (field === 0) throw new MalformedError(`field number 0 before byte ${this.pos}`);
     switch (tag & 7) {
       case 0:
         this.uint32(end);
@@ -139,7 +162,7 @@ export class Reader {
         return;
       }
       this.node();
-      this.skip(tag, end, depth);
+      this.skipValue(tag, end, depth);
     }
   }
 }
@@ -151,11 +174,11 @@ export interface Cursor {
 
 /** Reads the low 32 bits of a varint in checked bytes. */
 export function readUint32(bytes: Uint8Array, cursor: Cursor): number {
-  let byte = bytes[cursor.at++] as number;
+  let byte = bytes[cursor.at++];
   if (byte < 0x80) return byte;
   let low = byte & 0x7f;
   for (let shift = 7; byte >= 0x80; shift += 7) {
-    byte = bytes[cursor.at++] as number;
+    byte = bytes[cursor.at++];
     if (shift < 32) low |= (byte & 0x7f) << shift;
   }
   return low >>> 0;
@@ -165,7 +188,7 @@ export function readUint32(bytes: Uint8Array, cursor: Cursor): number {
 export function readUint64(bytes: Uint8Array, cursor: Cursor): bigint {
   let value = 0n;
   for (let shift = 0n; ; shift += 7n) {
-    const byte = bytes[cursor.at++] as number;
+    const byte = bytes[cursor.at++];
     value |= BigInt(byte & 0x7f) << shift;
     if (byte < 0x80) return BigInt.asUintN(64, value);
   }
@@ -175,7 +198,7 @@ export function readUint64(bytes: Uint8Array, cursor: Cursor): bigint {
 export function skipField(bytes: Uint8Array, tag: number, cursor: Cursor): void {
   switch (tag & 7) {
     case 0:
-      while ((bytes[cursor.at++] as number) >= 0x80);
+      while (bytes[cursor.at++] >= 0x80);
       return;
     case 1:
       cursor.at += 8;
@@ -194,7 +217,7 @@ export function skipField(bytes: Uint8Array, tag: number, cursor: Cursor): void 
 }
 
 function skipCheckedGroup(bytes: Uint8Array, cursor: Cursor): void {
-  for (let open = 1; open > 0; ) {
+  for (let open = 1; open > 0;) {
     const tag = readUint32(bytes, cursor);
     if ((tag & 7) === 3) open++;
     else if ((tag & 7) === 4) open--;
@@ -202,15 +225,24 @@ function skipCheckedGroup(bytes: Uint8Array, cursor: Cursor): void {
   }
 }
 
+/** Calls `visit` with each field's tag and the position behind it, in checked bytes. */
+export function eachField(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  visit: (tag: number, at: number) => void,
+): void {
+  const cursor: Cursor = { at: start };
+  while (cursor.at < end) {
+    const tag = readUint32(bytes, cursor);
+    visit(tag, cursor.at);
+    skipField(bytes, tag, cursor);
+  }
+}
+
 /** Reads four little-endian bytes, unsigned. */
 export function fixed32(bytes: Uint8Array, at: number): number {
-  return (
-    ((bytes[at] as number) |
-      ((bytes[at + 1] as number) << 8) |
-      ((bytes[at + 2] as number) << 16) |
-      ((bytes[at + 3] as number) << 24)) >>>
-    0
-  );
+  return (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)) >>> 0;
 }
 
 /** Reads eight little-endian bytes, unsigned. */
@@ -238,7 +270,7 @@ export function readInt64(bytes: Uint8Array, cursor: Cursor): number | bigint {
   let low = 0;
   let scale = 1;
   for (let i = 0; i < 7; i++) {
-    const byte = bytes[cursor.at++] as number;
+    const byte = bytes[cursor.at++];
     low += (byte & 0x7f) * scale;
     if (byte < 0x80) return low;
     scale *= 128;

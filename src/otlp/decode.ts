@@ -11,8 +11,9 @@ import { readText, Resource, Scope } from '../model/resource.ts';
 import type { Tenant } from '../model/tenant.ts';
 import { Span } from '../model/traces.ts';
 import { MalformedError, Reader, type ShapeLimits } from '../model/wire.ts';
+import { withValidIds } from './log_ids.ts';
 import { Rejections } from './rejections.ts';
-import { invalidLog, invalidSpan, validPoints } from './validate.ts';
+import { invalidSpan, validPoints } from './validate.ts';
 
 /** Tags that requests of the three signals share. */
 const RESOURCE_GROUP = 0x0a;
@@ -50,13 +51,7 @@ const spans: Grammar<Span> = {
 };
 
 const logRecords: Grammar<LogRecord> = {
-  read(reader, end, rejections) {
-    const log = LogRecord.read(reader, end);
-    const fault = invalidLog(log);
-    if (fault === undefined) return log;
-    rejections.add(1, fault);
-    return undefined;
-  },
+  read: (reader, end, rejections) => withValidIds(LogRecord.read(reader, end), reader.limits, rejections),
 };
 
 const metrics: Grammar<Metric> = {
@@ -73,38 +68,48 @@ const metrics: Grammar<Metric> = {
  */
 export function decodeRequest<S extends Signal>(signal: S, bytes: Uint8Array, context: DecodeContext): Decoded<S> {
   const rejections = new Rejections();
-  const resources = guard(signal, () => readRequest(signal, new Reader(bytes, context.limits), rejections));
-  const { tenant, receivedAtMs } = context;
-  return { batch: { signal, tenant, receivedAtMs, resources } as unknown as Batches[S], rejections };
+  const read = READERS[signal];
+  const { tenant, receivedAtMs, limits } = context;
+  const batch = guard(signal, bytes, () => read({ tenant, receivedAtMs }, new Reader(bytes, limits), rejections));
+  return { batch, rejections };
 }
 
-function guard<T>(signal: Signal, read: () => T): T {
+type Envelope = Pick<DecodeContext, 'tenant' | 'receivedAtMs'>;
+
+const READERS: { readonly [S in Signal]: (envelope: Envelope, reader: Reader, rejections: Rejections) => Batches[S] } =
+  {
+    traces: (envelope, ...input) => ({ signal: 'traces', ...envelope, resources: readGroups(spans, ...input) }),
+    logs: (envelope, ...input) => ({ signal: 'logs', ...envelope, resources: readGroups(logRecords, ...input) }),
+    metrics: (envelope, ...input) => ({ signal: 'metrics', ...envelope, resources: readGroups(metrics, ...input) }),
+  };
+
+function guard<T>(signal: Signal, bytes: Uint8Array, read: () => T): T {
   try {
     return read();
   } catch (error) {
     if (!(error instanceof MalformedError)) throw error;
-    throw new InvalidDataError(`not an OTLP ${signal} request in protobuf: ${error.message}`, { cause: error });
+    throw new InvalidDataError(`not a valid OTLP ${signal} request: ${error.message}${hint(bytes)}`, { cause: error });
   }
 }
 
-function readRequest(signal: Signal, reader: Reader, rejections: Rejections): ResourceGroup<Records>[] {
-  switch (signal) {
-    case 'traces':
-      return readGroups(spans, reader, rejections);
-    case 'logs':
-      return readGroups(logRecords, reader, rejections);
-    default:
-      return readGroups(metrics, reader, rejections);
-  }
+/** What senders mistake for a request in protobuf form most often. */
+function hint([first, second]: Uint8Array): string {
+  if (first === 0x1f && second === 0x8b) return '; it looks like gzip: is the header Content-Encoding missing?';
+  if (first === 0x7b) return '; it looks like JSON, which is sent with Content-Type: application/json';
+  return '';
 }
 
-function readGroups<R extends Records>(grammar: Grammar<R>, reader: Reader, rejections: Rejections): ResourceGroup<R>[] {
+function readGroups<R extends Records>(
+  grammar: Grammar<R>,
+  reader: Reader,
+  rejections: Rejections,
+): ResourceGroup<R>[] {
   const groups: ResourceGroup<R>[] = [];
   const end = reader.bytes.length;
   while (reader.pos < end) {
     const tag = reader.tag(end);
     if (tag === RESOURCE_GROUP) groups.push(readResourceGroup(grammar, reader, reader.fieldEnd(end), rejections));
-    else reader.skip(tag, end);
+    else reader.skipValue(tag, end);
   }
   return groups;
 }
@@ -115,21 +120,42 @@ function readResourceGroup<R extends Records>(
   end: number,
   rejections: Rejections,
 ): ResourceGroup<R> {
-  reader.node();
-  let resource: Resource | undefined;
+  reader.group();
+  const start = reader.pos;
+  const heads: Resource[] = [];
   let schemaUrl = '';
+  let hasLegacy = false;
   const scopes: ScopeGroup<R>[] = [];
-  const legacy: ScopeGroup<R>[] = [];
   while (reader.pos < end) {
     const tag = reader.tag(end);
-    if (tag === GROUP.head) resource = merge(resource, Resource.read(reader, reader.fieldEnd(end)), Resource.read);
+    if (tag === GROUP.head) heads.push(readHead(Resource, heads, reader, end));
     else if (tag === GROUP.member) scopes.push(readScopeGroup(grammar, reader, reader.fieldEnd(end), rejections));
     else if (tag === GROUP.schemaUrl) schemaUrl = readText(reader, end);
-    else if (tag === LEGACY_SCOPE_GROUP) {
-      legacy.push(readScopeGroup(grammar, reader, reader.fieldEnd(end), rejections));
-    } else reader.skip(tag, end);
+    else {
+      hasLegacy ||= tag === LEGACY_SCOPE_GROUP;
+      reader.skipValue(tag, end);
+    }
   }
-  return { resource: resource ?? new Resource(reader.bytes, 0, 0), schemaUrl, scopes: scopes.length > 0 ? scopes : legacy };
+  if (hasLegacy && scopes.length === 0) {
+    reader.pos = start;
+    readLegacyScopes(grammar, reader, end, rejections, scopes);
+  }
+  return { resource: merged(Resource, heads, reader), schemaUrl, scopes };
+}
+
+/** Where both spellings occur, the old one repeats the new one and is left out. */
+function readLegacyScopes<R extends Records>(
+  grammar: Grammar<R>,
+  reader: Reader,
+  end: number,
+  rejections: Rejections,
+  scopes: ScopeGroup<R>[],
+): void {
+  while (reader.pos < end) {
+    const tag = reader.tag(end);
+    if (tag !== LEGACY_SCOPE_GROUP) reader.skipValue(tag, end);
+    else scopes.push(readScopeGroup(grammar, reader, reader.fieldEnd(end), rejections));
+  }
 }
 
 function readScopeGroup<R extends Records>(
@@ -138,32 +164,37 @@ function readScopeGroup<R extends Records>(
   end: number,
   rejections: Rejections,
 ): ScopeGroup<R> {
-  reader.node();
-  let scope: Scope | undefined;
+  reader.group();
+  const heads: Scope[] = [];
   let schemaUrl = '';
   const records: R[] = [];
   while (reader.pos < end) {
     const tag = reader.tag(end);
-    if (tag === GROUP.head) scope = merge(scope, Scope.read(reader, reader.fieldEnd(end)), Scope.read);
+    if (tag === GROUP.head) heads.push(readHead(Scope, heads, reader, end));
     else if (tag === GROUP.member) {
       const record = grammar.read(reader, reader.fieldEnd(end), rejections);
       if (record !== undefined) records.push(record);
     } else if (tag === GROUP.schemaUrl) schemaUrl = readText(reader, end);
-    else reader.skip(tag, end);
+    else reader.skipValue(tag, end);
   }
-  return { scope: scope ?? new Scope(reader.bytes, 0, 0), schemaUrl, records };
+  return { scope: merged(Scope, heads, reader), schemaUrl, records };
+}
+
+/** `Resource` or `Scope`. */
+interface HeadType<T> {
+  new (bytes: Uint8Array, start: number, end: number): T;
+  read(reader: Reader, end: number): T;
+}
+
+function readHead<T>(type: HeadType<T>, before: readonly T[], reader: Reader, end: number): T {
+  if (before.length > 0) reader.group();
+  return type.read(reader, reader.fieldEnd(end));
 }
 
 /** Protobuf merges a message field that occurs twice, which is what reading both, one behind the other, does. */
-function merge<T extends Resource | Scope>(
-  first: T | undefined,
-  second: T,
-  read: (reader: Reader, end: number) => T,
-): T {
-  if (first === undefined) return second;
-  const joined = Buffer.concat([
-    first.bytes.subarray(first.start, first.end),
-    second.bytes.subarray(second.start, second.end),
-  ]);
-  return read(new Reader(joined), joined.length);
+function merged<T extends Resource | Scope>(type: HeadType<T>, heads: readonly T[], reader: Reader): T {
+  const [first = new type(reader.bytes, 0, 0), ...more] = heads;
+  if (more.length === 0) return first;
+  const joined = Buffer.concat(heads.map(({ bytes, start, end }) => bytes.subarray(start, end)));
+  return type.read(new Reader(joined, reader.limits), joined.length);
 }

@@ -4,8 +4,9 @@
  * Requests concatenate: two of them, one behind the other, are one request with both.
  */
 import type { AnyBatch } from '../model/batch.ts';
+import type { MetricType } from '../model/data_point_fields.ts';
 import type { LogRecord } from '../model/logs.ts';
-import type { Metric, MetricType } from '../model/metrics.ts';
+import type { Metric } from '../model/metrics.ts';
 import type { Span } from '../model/traces.ts';
 
 const LENGTH_PREFIXED = 2;

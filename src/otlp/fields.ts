@@ -28,6 +28,8 @@ export interface Field {
   readonly tag: number;
   readonly type: Scalar | Message;
   readonly repeated: boolean;
+  /** A value that is no id must not cost the record: it is handed on as one that the decoder drops with a warning. */
+  readonly isLenient: boolean;
   /** Prefix that proto puts before the names of the enum's values, and those names by their numbers. */
   readonly names?: EnumNames;
 }
@@ -51,9 +53,13 @@ export interface Message {
   readonly byNumber: ReadonlyMap<number, Field>;
 }
 
-type Row = readonly [name: string, number: number, type: Scalar | Message, extra?: 'repeated' | EnumNames];
+interface Extensible extends Message {
+  readonly byNumber: Map<number, Field>;
+}
 
-function message(name: string, rows: readonly Row[], unit?: Unit): Message {
+type Row = readonly [name: string, number: number, type: Scalar | Message, extra?: 'repeated' | 'lenient' | EnumNames];
+
+function message(name: string, rows: readonly Row[], unit?: Unit): Extensible {
   const byName = new KeyTable<Field>();
   const byNumber = new Map<number, Field>();
   for (const row of rows) addField(byName, byNumber, row);
@@ -63,7 +69,8 @@ function message(name: string, rows: readonly Row[], unit?: Unit): Message {
 function addField(byName: KeyTable<Field>, byNumber: Map<number, Field>, [name, number, type, extra]: Row): void {
   const names = typeof extra === 'object' ? { names: extra } : {};
   const tag = (number << 3) | wireType(type);
-  const field: Field = { name, number, tag, type, repeated: extra === 'repeated', ...names };
+  const repeated = extra === 'repeated';
+  const field: Field = { name, number, tag, type, repeated, isLenient: extra === 'lenient', ...names };
   byName.add(name, field);
   byName.add(snakeCase(name), field);
   // A second row of one number is another spelling that is read, never written.
@@ -96,7 +103,7 @@ const SEVERITIES: EnumNames = {
   ],
 };
 
-export const ANY_VALUE_MESSAGE: Message = message('AnyValue', [
+const ANY_VALUE = message('AnyValue', [
   ['stringValue', 1, 'string'],
   ['boolValue', 2, 'bool'],
   ['intValue', 3, 'int64'],
@@ -104,17 +111,19 @@ export const ANY_VALUE_MESSAGE: Message = message('AnyValue', [
   ['bytesValue', 7, 'bytes'],
 ]);
 
+export const ANY_VALUE_MESSAGE: Message = ANY_VALUE;
+
 const KEY_VALUE = message('KeyValue', [
   ['key', 1, 'string'],
   ['value', 2, ANY_VALUE_MESSAGE],
 ]);
 
 // AnyValue holds lists of itself, which no literal can say.
-defineLater(ANY_VALUE_MESSAGE, ['arrayValue', 5, message('ArrayValue', [['values', 1, ANY_VALUE_MESSAGE, 'repeated']])]);
-defineLater(ANY_VALUE_MESSAGE, ['kvlistValue', 6, message('KeyValueList', [['values', 1, KEY_VALUE, 'repeated']])]);
+defineLater(ANY_VALUE, ['arrayValue', 5, message('ArrayValue', [['values', 1, ANY_VALUE_MESSAGE, 'repeated']])]);
+defineLater(ANY_VALUE, ['kvlistValue', 6, message('KeyValueList', [['values', 1, KEY_VALUE, 'repeated']])]);
 
-function defineLater({ byName, byNumber }: Message, row: Row): void {
-  addField(byName, byNumber as Map<number, Field>, row);
+function defineLater({ byName, byNumber }: Extensible, row: Row): void {
+  addField(byName, byNumber, row);
 }
 
 const ENTITY_REF = message('EntityRef', [
@@ -191,8 +200,8 @@ const LOG_RECORD = message(
     ['attributes', 6, KEY_VALUE, 'repeated'],
     ['droppedAttributesCount', 7, 'uint32'],
     ['flags', 8, 'fixed32'],
-    ['traceId', 9, 'id'],
-    ['spanId', 10, 'id'],
+    ['traceId', 9, 'id', 'lenient'],
+    ['spanId', 10, 'id', 'lenient'],
     ['observedTimeUnixNano', 11, 'fixed64'],
     ['eventName', 12, 'string'],
   ],
@@ -331,7 +340,7 @@ export const REQUESTS: Readonly<Record<Signal, Message>> = {
 };
 
 /** Wire type of a field's single element. */
-export function wireType(type: Field['type']): 0 | 1 | 2 | 5 {
+function wireType(type: Field['type']): 0 | 1 | 2 | 5 {
   switch (type) {
     case 'fixed64':
     case 'sfixed64':

@@ -9,7 +9,7 @@ import type { Signal } from '../model/batch.ts';
 import type { ShapeLimits } from '../model/wire.ts';
 import { ANY_VALUE_MESSAGE, REQUESTS, type Field, type Message, type Unit } from './fields.ts';
 import { JsonTokens } from './json_tokens.ts';
-import { ScalarFault, writePlainScalar, writeScalar, type JsonScalar } from './json_scalars.ts';
+import { writePlainScalar, writeScalar, type JsonScalar } from './json_scalars.ts';
 import type { Rejections } from './rejections.ts';
 import { WireWriter } from './wire_writer.ts';
 
@@ -31,8 +31,11 @@ const SLICE_BYTES = 262_144;
 const CONTAINERS_A_LEVEL = 4;
 const OUTER_CONTAINERS = 32;
 
-/** Base64 and numbers are made into strings to be converted; other text is never longer than this. */
-const MAX_SCALAR_BYTES = 512;
+/** Ids, numbers and names of enums are shorter. */
+const MAX_SCALAR_CHARACTERS = 512;
+
+/** `{"low":…,"high":…,"unsigned":…}` is shorter, however it is spaced. */
+const MAX_LONG_BYTES = 256;
 
 /**
  * Resolves to the request in protobuf form. Records with a fault are left out and counted.
@@ -66,6 +69,8 @@ class Frame {
   /** Records inside that were kept. */
   records = 0;
   fault: string | undefined = undefined;
+  /** The record around it, or the frame itself: what a fault inside costs. */
+  owner: Frame | undefined = undefined;
 }
 
 /** What becomes of a string with escapes, which is read in slices like all else. */
@@ -77,7 +82,9 @@ class Transcoder {
   /** The first `depth` of them are open. */
   private readonly frames: Frame[] = [];
   private depth = 0;
+  private readonly limits: ShapeLimits;
   private readonly maxFrames: number;
+  private records = 0;
   private readonly rejections: Rejections;
   private openString: OpenString = 'none';
   private stringAt = 0;
@@ -85,6 +92,7 @@ class Transcoder {
   constructor(signal: Signal, json: Uint8Array, limits: ShapeLimits, rejections: Rejections) {
     this.tokens = new JsonTokens(json);
     this.out = new WireWriter(json.length);
+    this.limits = limits;
     this.maxFrames = limits.max_depth * CONTAINERS_A_LEVEL + OUTER_CONTAINERS;
     this.rejections = rejections;
     if (this.tokens.peek() !== OPEN_OBJECT) {
@@ -125,9 +133,11 @@ class Transcoder {
     const field = top.isArray ? top.elements : this.key(top);
     const byte = tokens.peek();
     top.members++;
+    // Of a faulty record only the structure is read on, since data points of a faulty metric are counted.
+    const scalar = top.owner?.fault === undefined ? field : undefined;
     switch (byte) {
       case QUOTE:
-        this.string(top, field);
+        this.string(top, scalar);
         return;
       case OPEN_OBJECT:
         this.openObject(top, field);
@@ -140,10 +150,10 @@ class Transcoder {
         return;
       case LETTER_T:
       case LETTER_F:
-        this.convert(top, field, tokens.literal() === true);
+        this.convert(top, scalar, tokens.literal() === true);
         return;
       default:
-        this.number(top, field);
+        this.number(top, scalar);
     }
   }
 
@@ -178,13 +188,22 @@ class Transcoder {
     if (field === undefined) this.push(false, undefined);
     else if (typeof field.type === 'object' && takes(top, field)) {
       const opened = this.push(false, name);
-      opened.message = field.type;
+      this.begin(opened, field.type);
       opened.tagAt = out.pos;
       out.uint32(field.tag);
       opened.contentAt = out.open();
     } else if (!isLong(field) || !this.longObject(top, field)) {
       this.fault(top, field, `must be ${wanted(top, field)}, found an object`);
       this.push(false, name);
+    }
+  }
+
+  private begin(opened: Frame, message: Message): void {
+    opened.message = message;
+    if (message.unit === undefined) return;
+    opened.owner = opened;
+    if (message.unit === 'record' && ++this.records > this.limits.max_records) {
+      throw new InvalidDataError(`more than max_records (${this.limits.max_records}) records in one request`);
     }
   }
 
@@ -200,6 +219,7 @@ class Transcoder {
     if (this.depth >= this.maxFrames) {
       throw new InvalidDataError(`JSON nests deeper than ${this.maxFrames} levels (max_depth)`);
     }
+    const parent = this.frames[this.depth - 1];
     const frame = (this.frames[this.depth++] ??= new Frame());
     frame.message = undefined;
     frame.elements = undefined;
@@ -210,6 +230,7 @@ class Transcoder {
     frame.members = 0;
     frame.records = 0;
     frame.fault = undefined;
+    frame.owner = parent?.owner;
     return frame;
   }
 
@@ -234,7 +255,7 @@ class Transcoder {
     }
     if (isPlain && takes(top, field) && writePlainScalar(out, field, tokens.bytes, tokens.start, tokens.end)) return;
     tokens.pos = stringAt;
-    this.convert(top, field, tokens.string());
+    this.convert(top, field, shortened(field, tokens.string()));
   }
 
   /** Goes on in a string with escapes; true when its end was reached. */
@@ -262,20 +283,16 @@ class Transcoder {
       this.fault(top, field, `must be ${wanted(top, field)}, found a ${kind}`);
       return;
     }
-    const before = this.out.pos;
-    try {
-      writeScalar(this.out, field, value);
-    } catch (error) {
-      if (!(error instanceof ScalarFault)) throw error;
-      this.out.pos = before;
-      this.fault(top, field, error.message);
-    }
+    const fault = writeScalar(this.out, field, field.type, value);
+    if (fault === undefined) return;
+    if (field.isLenient) writeInvalidId(this.out, field);
+    else this.fault(top, field, fault);
   }
 
   /** A 64-bit integer as `{low, high}`, as JavaScript SDKs wrote it before 0.45; false when it is something else. */
   private longObject(top: Frame, field: Field): boolean {
     const { tokens } = this;
-    const text = tokens.bytes.toString('latin1', tokens.pos, tokens.pos + MAX_SCALAR_BYTES);
+    const text = tokens.bytes.toString('latin1', tokens.pos, tokens.pos + MAX_LONG_BYTES);
     const [object = ''] = /^\{[^{}]*\}/.exec(text) ?? [];
     const low = /"low"\s*:\s*(-?\d{1,10})\b/.exec(object)?.[1];
     const high = /"high"\s*:\s*(-?\d{1,10})\b/.exec(object)?.[1];
@@ -310,14 +327,10 @@ class Transcoder {
 
   /** Charges a fault in the current value to the record around it. */
   private fault(top: Frame, field: Field, what: string): void {
+    if (top.owner?.fault !== undefined) return;
     const message = `${this.path(top.isArray ? undefined : field)} ${what}`;
-    for (let depth = this.depth - 1; depth >= 0; depth--) {
-      const owner = this.frames[depth];
-      if (owner?.message?.unit === undefined) continue;
-      owner.fault ??= message;
-      return;
-    }
-    throw new InvalidDataError(message);
+    if (top.owner === undefined) throw new InvalidDataError(message);
+    top.owner.fault = message;
   }
 
   /** Such as `resourceSpans[0].scopeSpans[0].spans[2].startTimeUnixNano`. */
@@ -330,6 +343,19 @@ class Transcoder {
     if (field !== undefined) steps.push(`.${field.name}`);
     return steps.join('').slice(1);
   }
+}
+
+/** No id is as short as one byte. */
+function writeInvalidId(out: WireWriter, field: Field): void {
+  out.uint32(field.tag);
+  out.uint32(1);
+  out.byte(0);
+}
+
+/** Text that is too long for what it should be becomes short text that is no more right. */
+function shortened(field: Field, text: string): string {
+  if (field.type === 'bytes' || field.type === 'string' || text.length <= MAX_SCALAR_CHARACTERS) return text;
+  return `${text.slice(0, MAX_SCALAR_CHARACTERS)}…`;
 }
 
 /** Whether a single value may stand here: a repeated field takes an array, of single values. */

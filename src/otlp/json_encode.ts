@@ -1,10 +1,27 @@
 /** Transcodes protobuf form to OTLP/JSON: lowerCamelCase names, hex ids, 64-bit integers as strings, enums as numbers. */
+import { isTrue } from '../model/attributes.ts';
 import type { Signal } from '../model/batch.ts';
-import { double, fixed32, fixed64, readUint32, readUint64, skipField, text, type Cursor } from '../model/wire.ts';
-import { REQUESTS, wireType, type Field, type Message } from './fields.ts';
+import {
+  double,
+  eachField,
+  fixed32,
+  fixed64,
+  readUint32,
+  readUint64,
+  skipField,
+  text,
+  type Cursor,
+} from '../model/wire.ts';
+import { REQUESTS, type Field, type Message } from './fields.ts';
 
-/** Values of one message's fields, in the order in which they were first met. */
-type Fields = Map<Field, string[]>;
+/** Where one message's fields lie: tag and bounds of each, in the order in which JSON readers should meet them. */
+type Places = Map<Field, Place[]>;
+
+interface Place {
+  readonly wire: number;
+  readonly at: number;
+  readonly end: number;
+}
 
 /**
  * Writes a checked request as JSON. Unknown fields are left out. The recursion is bounded, since the decoder refused
@@ -15,33 +32,59 @@ export function protobufToJson(signal: Signal, request: Uint8Array): string {
 }
 
 function messageJson(message: Message, bytes: Uint8Array, start: number, end: number): string {
-  const fields: Fields = new Map();
-  const cursor: Cursor = { at: start };
-  while (cursor.at < end) {
-    const tag = readUint32(bytes, cursor);
-    const field = message.byNumber.get(tag >>> 3);
-    const valueAt = cursor.at;
-    skipField(bytes, tag, cursor);
-    if (field !== undefined) addValues(fields, field, tag & 7, bytes, valueAt, cursor.at);
+  const members: string[] = [];
+  for (const [field, places] of findFields(message, bytes, start, end)) {
+    members.push(
+      `"${field.name}":${field.repeated ? listJson(field, bytes, places) : singleJson(field, bytes, places)}`,
+    );
   }
-  const members = [...fields].map(([{ name, repeated }, values]) => {
-    return `"${name}":${repeated ? `[${values.join(',')}]` : values.at(-1)}`;
-  });
   return `{${members.join(',')}}`;
 }
 
-function addValues(fields: Fields, field: Field, wire: number, bytes: Uint8Array, at: number, end: number): void {
-  const single = wireType(field.type);
-  const cursor: Cursor = { at };
+function findFields(message: Message, bytes: Uint8Array, start: number, end: number): Places {
+  const found: Places = new Map();
+  eachField(bytes, start, end, (tag, at) => {
+    const field = message.byNumber.get(tag >>> 3);
+    if (field === undefined || (tag !== field.tag && !(field.repeated && (tag & 7) === LENGTH_PREFIXED))) return;
+    const cursor: Cursor = { at };
+    skipField(bytes, tag, cursor);
+    const place: Place = { wire: tag & 7, at, end: cursor.at };
+    const places = found.get(field) ?? [];
+    places.push(place);
+    // Of the fields of a oneof the last one counts, in JSON too: it moves behind those that it replaced.
+    if (!field.repeated) found.delete(field);
+    found.set(field, places);
+  });
+  return found;
+}
+
+const LENGTH_PREFIXED = 2;
+
+function listJson(field: Field, bytes: Uint8Array, places: readonly Place[]): string {
   const values: string[] = [];
-  if (wire === single) values.push(valueJson(field, bytes, cursor));
-  else if (field.repeated && wire === 2) {
+  for (const { wire, at, end } of places) {
+    const cursor: Cursor = { at };
+    if (wire === (field.tag & 7)) values.push(valueJson(field, bytes, cursor));
+    else {
+      // Packed numbers.
+      readUint32(bytes, cursor);
+      while (cursor.at < end) values.push(valueJson(field, bytes, cursor));
+    }
+  }
+  return `[${values.join(',')}]`;
+}
+
+/** Of a scalar that occurs more than once the last value counts; messages merge. */
+function singleJson(field: Field, bytes: Uint8Array, places: readonly Place[]): string {
+  if (typeof field.type !== 'object' || places.length === 1)
+    return valueJson(field, bytes, { at: places.at(-1)?.at ?? 0 });
+  const contents = places.map(({ at, end }) => {
+    const cursor: Cursor = { at };
     readUint32(bytes, cursor);
-    while (cursor.at < end) values.push(valueJson(field, bytes, cursor));
-  } else return;
-  const known = fields.get(field);
-  if (known === undefined) fields.set(field, values);
-  else for (const value of values) known.push(value);
+    return bytes.subarray(cursor.at, end);
+  });
+  const joined = Buffer.concat(contents);
+  return messageJson(field.type, joined, 0, joined.length);
 }
 
 function valueJson({ type }: Field, bytes: Uint8Array, cursor: Cursor): string {
@@ -55,7 +98,7 @@ function valueJson({ type }: Field, bytes: Uint8Array, cursor: Cursor): string {
     case 'fixed32':
       return String(fixed32(bytes, advance(cursor, 4)));
     case 'bool':
-      return readUint64(bytes, cursor) === 0n ? 'false' : 'true';
+      return String(isTrue(bytes, cursor));
     case 'int64':
       return `"${BigInt.asIntN(64, readUint64(bytes, cursor))}"`;
     case 'uint64':

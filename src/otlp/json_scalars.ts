@@ -10,20 +10,35 @@ import type { WireWriter } from './wire_writer.ts';
 /** A scalar as it stood in the JSON: text of a number keeps all its digits. */
 export type JsonScalar = { readonly number: string } | string | boolean;
 
-/** The value does not fit its field. The message continues a path: "must be …, found …". */
-export class ScalarFault extends Error {
-  override readonly name = 'ScalarFault';
-}
+type Integer = Exclude<Scalar, 'string' | 'bytes' | 'id' | 'bool' | 'double'>;
 
-const INT64_MIN = -(2n ** 63n);
-const INT64_MAX = 2n ** 63n - 1n;
-const UINT64_MAX = 2n ** 64n - 1n;
+const UINT32 = { least: 0n, most: 2n ** 32n - 1n } as const;
+const INT32 = { least: -(2n ** 31n), most: 2n ** 31n - 1n } as const;
+const UINT64 = { least: 0n, most: 2n ** 64n - 1n } as const;
+const INT64 = { least: -(2n ** 63n), most: 2n ** 63n - 1n } as const;
+
+const RANGES: Readonly<Record<Integer, { readonly least: bigint; readonly most: bigint }>> = {
+  enum: INT32,
+  uint32: UINT32,
+  sint32: INT32,
+  fixed32: UINT32,
+  int64: INT64,
+  uint64: UINT64,
+  fixed64: UINT64,
+  sfixed64: INT64,
+};
 
 /**
  * Writes a scalar that has its usual form: a whole number without sign, or an id in hex. False leaves all else to
  * `writeScalar`. `start` and `end` bound the text of a number or of a string.
  */
-export function writePlainScalar(out: WireWriter, field: Field, bytes: Uint8Array, start: number, end: number): boolean {
+export function writePlainScalar(
+  out: WireWriter,
+  field: Field,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): boolean {
   switch (field.type) {
     case 'id':
       return writeHex(out, field, bytes, start, end);
@@ -64,7 +79,7 @@ function digits(bytes: Uint8Array, start: number, end: number): number {
   if (count === 0 || count > SAFE_DIGITS || (count > 1 && bytes[start] === ZERO)) return -1;
   let value = 0;
   for (let at = start; at < end; at++) {
-    const digit = (bytes[at] as number) - ZERO;
+    const digit = bytes[at] - ZERO;
     if (digit < 0 || digit > 9) return -1;
     value = value * 10 + digit;
   }
@@ -81,7 +96,7 @@ function writeTime(out: WireWriter, field: Field, bytes: Uint8Array, start: numb
   const high = digits(bytes, start, start + 10);
   let low = 0;
   for (let at = start + 10; at < end; at++) {
-    const digit = (bytes[at] as number) - ZERO;
+    const digit = bytes[at] - ZERO;
     if (digit < 0 || digit > 9) return false;
     low = low * 10 + digit;
   }
@@ -102,8 +117,8 @@ function writeHex(out: WireWriter, field: Field, bytes: Uint8Array, start: numbe
   out.uint32(field.tag);
   out.uint32(size);
   for (let at = start; at < end; at += 2) {
-    const high = hexDigit(bytes[at] as number);
-    const low = hexDigit(bytes[at + 1] as number);
+    const high = hexDigit(bytes[at]);
+    const low = hexDigit(bytes[at + 1]);
     if (high < 0 || low < 0) {
       out.pos = before;
       return false;
@@ -113,14 +128,20 @@ function writeHex(out: WireWriter, field: Field, bytes: Uint8Array, start: numbe
   return true;
 }
 
-/** Writes a scalar field, tag and value. */
-export function writeScalar(out: WireWriter, field: Field, value: JsonScalar): void {
-  const type = field.type as Scalar;
-  if (type === 'int64') {
-    writeInt64(out, field, value);
-    return;
-  }
+/**
+ * Writes a scalar field of this type, tag and value. Returns what is wrong when the value does not fit, and then writes
+ * nothing. The message continues a path: "must be …, found …".
+ */
+export function writeScalar(out: WireWriter, field: Field, type: Scalar, value: JsonScalar): string | undefined {
+  const before = out.pos;
   out.uint32(field.tag);
+  if (write(out, field, type, value)) return undefined;
+  out.pos = before;
+  if (type === 'int64' && writeAsDouble(out, value)) return undefined;
+  return `must be ${wanted(type)}, found ${found(value)}`;
+}
+
+function write(out: WireWriter, field: Field, type: Scalar, value: JsonScalar): boolean {
   switch (type) {
     case 'string':
       return writeBytes(out, Buffer.from(asText(value), 'utf8'));
@@ -129,51 +150,33 @@ export function writeScalar(out: WireWriter, field: Field, value: JsonScalar): v
     case 'id':
       return writeBytes(out, hexBytes(value));
     case 'bool':
-      return out.uint32(bool(value) ? 1 : 0);
+      return writeBool(out, value);
+    case 'double':
+      return writeDouble(out, value);
     case 'enum':
-      return out.uint32(enumNumber(value, field.names));
-    case 'uint32':
-      return out.uint32(Number(integer(value, 0n, 0xffffffffn)));
-    case 'sint32':
-      return out.uint32(zigzag(Number(integer(value, -0x80000000n, 0x7fffffffn))));
-    case 'fixed32':
-      return out.fixed32(Number(integer(value, 0n, 0xffffffffn)));
-    case 'uint64':
-      return out.varint64(integer(value, 0n, UINT64_MAX));
-    case 'fixed64':
-      return out.fixed64(integer(value, 0n, UINT64_MAX));
-    case 'sfixed64':
-      return out.fixed64(integer(value, INT64_MIN, INT64_MAX));
+      return writeInteger(out, type, enumNumber(value, field.names));
     default:
-      return out.double(double(value));
+      return writeInteger(out, type, integer(value));
   }
 }
 
-function writeBytes(out: WireWriter, bytes: Uint8Array): void {
-  out.uint32(bytes.length);
-  out.raw(bytes);
-}
-
-const zigzag = (value: number): number => ((value << 1) ^ (value >> 31)) >>> 0;
-
-/** Tag of `AnyValue.double_value`. */
-const DOUBLE_VALUE = 0x21;
-
-/** `AnyValue.int_value`. JavaScript's SDK writes any integral number there, so what no int64 holds becomes a double. */
-function writeInt64(out: WireWriter, field: Field, value: JsonScalar): void {
-  const text = numberText(value, 'an integer');
-  const exact = parseInteger(text);
-  if (exact !== undefined && exact >= INT64_MIN && exact <= INT64_MAX) {
-    out.uint32(field.tag);
-    out.varint64(exact);
-  } else {
-    out.uint32(DOUBLE_VALUE);
-    out.double(Number(text));
+function wanted(type: Scalar): string {
+  switch (type) {
+    case 'string':
+      return 'text';
+    case 'bytes':
+      return 'base64';
+    case 'id':
+      return 'hex digits (not base64)';
+    case 'bool':
+      return 'true or false';
+    case 'double':
+      return 'a number, "NaN", "Infinity" or "-Infinity"';
+    case 'int64':
+      return 'an integer';
+    default:
+      return `an integer from ${RANGES[type].least} to ${RANGES[type].most}`;
   }
-}
-
-function asText(value: JsonScalar): string {
-  return typeof value === 'object' ? value.number : String(value);
 }
 
 const MAX_FOUND_CHARACTERS = 60;
@@ -184,18 +187,86 @@ function found(value: JsonScalar): string {
   return typeof value === 'string' ? JSON.stringify(short) : short;
 }
 
-/** Text of a number, or of a string that holds one. */
-function numberText(value: JsonScalar, wanted: string): string {
-  const text = typeof value === 'object' ? value.number : value;
-  if (typeof text === 'string' && /^-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?$/.test(text)) return text;
-  throw new ScalarFault(`must be ${wanted}, found ${found(value)}`);
+function asText(value: JsonScalar): string {
+  return typeof value === 'object' ? value.number : String(value);
 }
 
-function integer(value: JsonScalar, least: bigint, most: bigint): bigint {
-  const wanted = `an integer from ${least} to ${most}`;
-  const exact = parseInteger(numberText(value, wanted));
-  if (exact !== undefined && exact >= least && exact <= most) return exact;
-  throw new ScalarFault(`must be ${wanted}, found ${found(value)}`);
+function writeBytes(out: WireWriter, bytes: Uint8Array | undefined): boolean {
+  if (bytes === undefined) return false;
+  out.uint32(bytes.length);
+  out.raw(bytes);
+  return true;
+}
+
+function writeBool(out: WireWriter, value: JsonScalar): boolean {
+  const text = typeof value === 'object' ? '' : String(value);
+  if (text !== 'true' && text !== 'false') return false;
+  out.uint32(text === 'true' ? 1 : 0);
+  return true;
+}
+
+const NAMED_DOUBLES: ReadonlyMap<unknown, number> = new Map([
+  ['NaN', Number.NaN],
+  ['Infinity', Number.POSITIVE_INFINITY],
+  ['-Infinity', Number.NEGATIVE_INFINITY],
+]);
+
+function writeDouble(out: WireWriter, value: JsonScalar): boolean {
+  const named = NAMED_DOUBLES.get(value);
+  const text = numberText(value);
+  if (named === undefined && text === undefined) return false;
+  out.double(named ?? Number(text));
+  return true;
+}
+
+/** Tag of `AnyValue.double_value`. */
+const DOUBLE_VALUE = 0x21;
+
+/** For `AnyValue.int_value`: JavaScript's SDK writes any integral number there, also those that no int64 holds. */
+function writeAsDouble(out: WireWriter, value: JsonScalar): boolean {
+  const text = numberText(value);
+  if (text === undefined) return false;
+  out.uint32(DOUBLE_VALUE);
+  out.double(Number(text));
+  return true;
+}
+
+/** False when there is none, or when it is out of range. */
+function writeInteger(out: WireWriter, type: Integer, value: bigint | undefined): boolean {
+  const { least, most } = RANGES[type];
+  if (value === undefined || value < least || value > most) return false;
+  switch (type) {
+    case 'enum':
+    case 'uint32':
+      out.uint32(Number(value));
+      break;
+    case 'sint32':
+      out.uint32(zigzag(Number(value)));
+      break;
+    case 'fixed32':
+      out.fixed32(Number(value));
+      break;
+    case 'int64':
+    case 'uint64':
+      out.varint64(value);
+      break;
+    default:
+      out.fixed64(value);
+  }
+  return true;
+}
+
+const zigzag = (value: number): number => ((value << 1) ^ (value >> 31)) >>> 0;
+
+/** Text of a number, or of a string that holds one. */
+function numberText(value: JsonScalar): string | undefined {
+  const text = typeof value === 'object' ? value.number : value;
+  return typeof text === 'string' && /^-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?$/.test(text) ? text : undefined;
+}
+
+function integer(value: JsonScalar): bigint | undefined {
+  const text = numberText(value);
+  return text === undefined ? undefined : parseInteger(text);
 }
 
 /** More digits than any integer type of protobuf has: what is longer is out of range whatever it is. */
@@ -203,51 +274,38 @@ const MAX_DIGITS = 40;
 
 /** The exact integer that a JSON number means, `1.5e3` included; undefined when it has a fraction or is huge. */
 function parseInteger(text: string): bigint | undefined {
-  const [, sign = '', whole = '', fraction = '', exponent = '0'] = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(text) ?? [];
+  const [, sign = '', whole = '', fraction = '', exponent = '0'] =
+    /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(text) ?? [];
   const shift = Number(exponent) - fraction.length;
-  const digits = (whole + fraction).replace(/^0+/, '');
-  if (digits === '') return 0n;
-  if (digits.length + shift > MAX_DIGITS || digits.length > MAX_DIGITS) return undefined;
-  if (shift >= 0) return BigInt(`${sign}${digits}`) * 10n ** BigInt(shift);
-  const cut = digits.slice(shift);
-  if (-shift > digits.length || !/^0+$/.test(cut)) return undefined;
-  return BigInt(`${sign}${digits.slice(0, shift) || '0'}`);
-}
-
-const NAMED_DOUBLES: Readonly<Record<string, number>> = { NaN, Infinity, '-Infinity': -Infinity };
-
-function double(value: JsonScalar): number {
-  if (typeof value === 'string' && Object.hasOwn(NAMED_DOUBLES, value)) return NAMED_DOUBLES[value] ?? Number.NaN;
-  return Number(numberText(value, 'a number, "NaN", "Infinity" or "-Infinity"'));
-}
-
-function bool(value: JsonScalar): boolean {
-  if (value === true || value === 'true') return true;
-  if (value === false || value === 'false') return false;
-  throw new ScalarFault(`must be true or false, found ${found(value)}`);
+  const significant = (whole + fraction).replace(/^0+/, '');
+  if (significant === '') return 0n;
+  if (significant.length + shift > MAX_DIGITS || significant.length > MAX_DIGITS) return undefined;
+  if (shift >= 0) return BigInt(`${sign}${significant}`) * 10n ** BigInt(shift);
+  const cut = significant.slice(shift);
+  if (-shift > significant.length || !/^0+$/.test(cut)) return undefined;
+  return BigInt(`${sign}${significant.slice(0, shift) || '0'}`);
 }
 
 /** Enums are numbers in OTLP/JSON; their names, with or without prefix, are understood all the same. */
-function enumNumber(value: JsonScalar, names: EnumNames | undefined): number {
+function enumNumber(value: JsonScalar, names: EnumNames | undefined): bigint | undefined {
   if (typeof value === 'string' && names !== undefined) {
     const short = value.startsWith(names.prefix) ? value.slice(names.prefix.length) : value;
     const index = names.values.indexOf(short.toUpperCase());
-    if (index >= 0) return index;
+    if (index >= 0) return BigInt(index);
   }
-  return Number(integer(value, -0x80000000n, 0x7fffffffn));
+  return integer(value);
 }
 
-function hexBytes(value: JsonScalar): Uint8Array {
-  if (typeof value !== 'string' || value.length % 2 !== 0 || /[^0-9a-fA-F]/.test(value)) {
-    throw new ScalarFault(`must be hex digits (not base64), found ${found(value)}`);
-  }
+function hexBytes(value: JsonScalar): Uint8Array | undefined {
+  if (typeof value !== 'string' || value.length % 2 !== 0 || /[^0-9a-fA-F]/.test(value)) return undefined;
   return Buffer.from(value, 'hex');
 }
 
 /** The standard alphabet or the URL-safe one, padded or not. */
-function base64(value: JsonScalar): Uint8Array {
-  if (typeof value !== 'string' || !/^[A-Za-z0-9+/_-]*={0,2}$/.test(value)) {
-    throw new ScalarFault(`must be base64, found ${found(value)}`);
-  }
-  return Buffer.from(value, 'base64');
+function base64(value: JsonScalar): Uint8Array | undefined {
+  if (typeof value !== 'string') return undefined;
+  const padding = value.endsWith('==') ? 2 : Number(value.endsWith('='));
+  const bytes = Buffer.from(value, 'base64');
+  // Node passes over what is not base64, so that fewer bytes come out.
+  return bytes.length === Math.floor(((value.length - padding) * 3) / 4) ? bytes : undefined;
 }

@@ -5,12 +5,17 @@
 import { InvalidDataError } from '../errors.ts';
 import { WireWriter } from './wire_writer.ts';
 
+const SPACE = 0x20;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 
 /** JSON's number grammar; a longer one than this is not a number anybody means. */
 const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
 const MAX_NUMBER_CHARACTERS = 512;
+
+/** What is read in one go must have an end: a run of white space, and a string with escapes that is made a whole. */
+const MAX_SPACE_BYTES = 1_048_576;
+const MAX_ESCAPED_BYTES = 8_388_608;
 
 const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf];
 
@@ -43,12 +48,18 @@ export class JsonTokens {
   /** Skips white space and returns the next byte, or -1 at the end of the text. */
   peek(): number {
     const { bytes } = this;
-    while (this.pos < bytes.length) {
-      const byte = bytes[this.pos] as number;
-      if (byte > 0x20 || (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09)) return byte;
-      this.pos++;
-    }
-    return -1;
+    const byte = this.pos < bytes.length ? bytes[this.pos] : -1;
+    return byte <= SPACE ? this.peekBehindSpace() : byte;
+  }
+
+  private peekBehindSpace(): number {
+    const { bytes } = this;
+    const last = Math.min(bytes.length, this.pos + MAX_SPACE_BYTES);
+    let at = this.pos;
+    while (at < last && isSpace(bytes[at])) at++;
+    if (at - this.pos === MAX_SPACE_BYTES) throw this.syntaxError('too much white space');
+    this.pos = at;
+    return at < bytes.length ? bytes[at] : -1;
   }
 
   expect(byte: number): void {
@@ -124,7 +135,7 @@ export class JsonTokens {
     while (at < last && bytes[at] !== QUOTE && bytes[at] !== BACKSLASH) at++;
     this.pos = at;
     if (at >= bytes.length) throw this.syntaxError('unterminated string');
-    return bytes[at] as number;
+    return bytes[at];
   }
 
   private escape(out: WireWriter): void {
@@ -165,16 +176,19 @@ export class JsonTokens {
   string(): string {
     if (this.plainString()) return this.bytes.toString('utf8', this.start, this.end);
     const out = new WireWriter(0);
-    this.unescape(out, Number.POSITIVE_INFINITY);
+    if (!this.unescape(out, this.pos + MAX_ESCAPED_BYTES)) throw this.syntaxError('too long a string with escapes');
     return Buffer.from(out.bytes()).toString('utf8');
   }
 
   /** Reads a number; `start` and `end` are its bounds. */
   number(): void {
     const { bytes } = this;
-    this.start = this.pos;
-    while (isNumberByte(bytes[this.pos] ?? 0)) this.pos++;
-    this.end = this.pos;
+    const start = this.pos;
+    const last = Math.min(bytes.length, start + MAX_NUMBER_CHARACTERS + 1);
+    let at = start;
+    while (at < last && isNumberByte(bytes[at])) at++;
+    this.start = start;
+    this.end = this.pos = at;
   }
 
   /** The text of the number that was read last. */
@@ -188,11 +202,16 @@ export class JsonTokens {
   /** Reads `true`, `false` or `null`. */
   literal(): boolean | null {
     for (const [word, value] of LITERALS) {
-      if (this.bytes.toString('latin1', this.pos, this.pos + word.length) !== word) continue;
+      if (!this.startsWith(word)) continue;
       this.pos += word.length;
       return value;
     }
     throw this.syntaxError('invalid value');
+  }
+
+  private startsWith(word: Uint8Array): boolean {
+    for (let i = 0; i < word.length; i++) if (this.bytes[this.pos + i] !== word[i]) return false;
+    return true;
   }
 
   syntaxError(what: string, at = this.pos): InvalidDataError {
@@ -201,11 +220,15 @@ export class JsonTokens {
   }
 }
 
-const LITERALS: readonly (readonly [string, boolean | null])[] = [
-  ['true', true],
-  ['false', false],
-  ['null', null],
+const LITERALS: readonly (readonly [Uint8Array, boolean | null])[] = [
+  [Buffer.from('true'), true],
+  [Buffer.from('false'), false],
+  [Buffer.from('null'), null],
 ];
+
+function isSpace(byte: number): boolean {
+  return byte === SPACE || byte === 0x0a || byte === 0x0d || byte === 0x09;
+}
 
 function isNumberByte(byte: number): boolean {
   return (byte >= 0x30 && byte <= 0x39) || byte === 0x2d || byte === 0x2b || byte === 0x2e || (byte | 0x20) === 0x65;

@@ -35,9 +35,9 @@ export class KeyTable<V> {
 /** Length, first, middle and last byte tell the keys of a message apart. */
 function slotOf(bytes: Uint8Array, start: number, end: number): number {
   if (start === end) return 0;
-  const first = bytes[start] as number;
-  const middle = bytes[(start + end) >>> 1] as number;
-  const last = bytes[end - 1] as number;
+  const first = bytes[start];
+  const middle = bytes[(start + end) >>> 1];
+  const last = bytes[end - 1];
   return ((end - start) * 5 + first * 3 + middle * 7 + last * 11) % SLOTS;
 }
 

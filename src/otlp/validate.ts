@@ -1,8 +1,8 @@
 /** What the OTLP specification demands of a single record beyond its wire format. */
 import { isAllZero, SPAN_ID_BYTES, TRACE_ID_BYTES } from '../model/ids.ts';
-import type { LogRecord } from '../model/logs.ts';
 import type { DataPoint, Metric } from '../model/metrics.ts';
 import type { Span } from '../model/traces.ts';
+import { double } from '../model/wire.ts';
 import type { Rejections } from './rejections.ts';
 
 /** Why the span cannot be kept; undefined when it can. An all-zero parent id counts as no parent. */
@@ -13,20 +13,10 @@ export function invalidSpan(span: Span): string | undefined {
   return parentBytes === 0 || parentBytes === SPAN_ID_BYTES ? undefined : ID_FAULT.parent;
 }
 
-/** Why the log record cannot be kept. Logs may lack either id, but an id of a wrong length is a fault. */
-export function invalidLog(log: LogRecord): string | undefined {
-  const traceBytes = log.traceIdEnd - log.traceIdAt;
-  if (traceBytes !== 0 && traceBytes !== TRACE_ID_BYTES) return ID_FAULT.logTrace;
-  const spanBytes = log.spanIdEnd - log.spanIdAt;
-  return spanBytes === 0 || spanBytes === SPAN_ID_BYTES ? undefined : ID_FAULT.logSpan;
-}
-
 const ID_FAULT = {
   trace: 'trace_id must be 16 bytes (32 hex digits in JSON), not all zero',
   span: 'span_id must be 8 bytes (16 hex digits in JSON), not all zero',
   parent: 'parent_span_id must be empty or 8 bytes (16 hex digits in JSON)',
-  logTrace: 'trace_id of a log record must be empty or 16 bytes (32 hex digits in JSON)',
-  logSpan: 'span_id of a log record must be empty or 8 bytes (16 hex digits in JSON)',
 } as const;
 
 function isId(bytes: Uint8Array, at: number, end: number, size: number): boolean {
@@ -52,9 +42,26 @@ const NO_RECORDED_VALUE = 1;
 function invalidPoint(point: DataPoint): string | undefined {
   if ((point.flags & NO_RECORDED_VALUE) !== 0) return undefined;
   if (point.type === 'gauge' || point.type === 'sum') {
-    return point.asDoubleAt === 0 && point.asIntAt === 0 ? 'a number data point must have as_double or as_int' : undefined;
+    return point.asDoubleAt === 0 && point.asIntAt === 0
+      ? 'a number data point must have as_double or as_int'
+      : undefined;
   }
   if (point.type !== 'histogram' || (point.bucketCount === 0 && point.boundCount === 0)) return undefined;
-  if (point.bucketCount === point.boundCount + 1) return undefined;
-  return 'a histogram data point must have one bucket count more than explicit bounds, or none of both';
+  if (point.bucketCount !== point.boundCount + 1) {
+    return 'a histogram data point must have one bucket count more than explicit bounds, or none of both';
+  }
+  return boundsIncrease(point) ? undefined : 'the explicit bounds of a histogram data point must increase';
+}
+
+function boundsIncrease(point: DataPoint): boolean {
+  let last = Number.NEGATIVE_INFINITY;
+  let count = 0;
+  let increase = true;
+  point.eachFixed64('explicitBounds', (at) => {
+    const bound = double(point.bytes, at);
+    increase &&= bound > last || (count === 0 && bound === last);
+    last = bound;
+    count++;
+  });
+  return increase;
 }

@@ -105,7 +105,7 @@ export class WireWriter {
     }
     const { buffer } = this;
     let { pos } = this;
-    for (let at = start; at < end; at++) buffer[pos++] = bytes[at] as number;
+    for (let at = start; at < end; at++) buffer[pos++] = bytes[at];
     this.pos = pos;
   }
 
@@ -118,7 +118,8 @@ export class WireWriter {
 
   close(contentAt: number): void {
     const length = this.pos - contentAt;
-    if (length > PADDED_LENGTH_MAX) throw new InvalidDataError(`a message of ${length} bytes; at most ${PADDED_LENGTH_MAX} fit`);
+    if (length > PADDED_LENGTH_MAX)
+      throw new InvalidDataError(`a message of ${length} bytes; at most ${PADDED_LENGTH_MAX} fit`);
     const { buffer } = this;
     buffer[contentAt - 4] = (length & 0x7f) | 0x80;
     buffer[contentAt - 3] = ((length >>> 7) & 0x7f) | 0x80;
