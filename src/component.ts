@@ -5,6 +5,7 @@
  */
 import type { z } from 'zod';
 import type { AnyBatch, Batches, Logs, Metrics, Signal, Traces } from './model/batch.ts';
+import type { Identity } from './model/identity.ts';
 import type { Tenant } from './model/tenant.ts';
 
 /** What became of a batch that was not refused as a whole. */
@@ -69,6 +70,18 @@ export interface Exporter extends Component {
   send(records: readonly QueueRecord[]): Promise<void>;
 }
 
+/** An extension that receivers and the query API ask who a request is from. */
+export interface Authenticator extends Component {
+  /**
+   * @param token what stood behind `Bearer `; never logged
+   * @throws UnauthenticatedError when it is malformed, unknown, expired or revoked
+   * @throws RetryableError when that cannot be found out now
+   */
+  authenticate(token: string): Promise<Identity>;
+  /** Whether the token was good when it was last asked about. Asks nobody; bad tokens of others must not slow this one. */
+  isKnown(token: string): boolean;
+}
+
 /** Structured log: fields first, then a sentence. A subset of pino's. */
 export interface Logger {
   debug(fields: object, message: string): void;
@@ -82,6 +95,10 @@ export interface Settings {
   /** `type` or `type/name`. */
   readonly id: string;
   readonly logger: Logger;
+  /** The authenticator of that id. Throws ConfigError when the service has none. */
+  authenticator(id: string): Authenticator;
+  /** What components of one service have in common, such as a listener: made at the first call with a key. */
+  shared<T>(key: string, make: () => T): T;
 }
 
 /** The part that all factories share. `config` declares keys, defaults and documentation of the component at once. */
@@ -120,10 +137,7 @@ export interface ExtensionFactory<C> extends Factory<C> {
 }
 
 export type ComponentFactory =
-  | ReceiverFactory<unknown>
-  | ProcessorFactory<unknown>
-  | ExporterFactory<unknown>
-  | ExtensionFactory<unknown>;
+  ReceiverFactory<unknown> | ProcessorFactory<unknown> | ExporterFactory<unknown> | ExtensionFactory<unknown>;
 
 export const receiverFactory = <C>(parts: Omit<ReceiverFactory<C>, 'kind'>): ReceiverFactory<C> => ({
   kind: 'receiver',

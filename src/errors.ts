@@ -1,5 +1,5 @@
 /**
- * The five kinds of failure. Where an error happens decides which kind it is; the edge (a receiver, the CLI) turns the
+ * The kinds of failure. Where an error happens decides which kind it is; the edge (a receiver, the CLI) turns the
  * kind into a status code once. An error of no kind counts as retryable, which loses nothing.
  */
 
@@ -25,6 +25,16 @@ export class ConfigError extends Error {
 /** The sender's data can never be accepted: HTTP 400, gRPC INVALID_ARGUMENT. */
 export class InvalidDataError extends Error {
   override readonly name = 'InvalidDataError';
+}
+
+/** There is no valid credential: HTTP 401, gRPC UNAUTHENTICATED. */
+export class UnauthenticatedError extends Error {
+  override readonly name = 'UnauthenticatedError';
+}
+
+/** The credential is valid and does not allow this: HTTP 403, gRPC PERMISSION_DENIED. */
+export class ForbiddenError extends Error {
+  override readonly name = 'ForbiddenError';
 }
 
 /** The tenant is over its own limit: HTTP 429, gRPC RESOURCE_EXHAUSTED with RetryInfo. */

@@ -6,17 +6,12 @@ import { AssertionError } from 'node:assert';
 import { constants } from 'node:os';
 import { inspect, parseArgs } from 'node:util';
 import packageJson from '../package.json' with { type: 'json' };
-import { EXIT } from './cli/command.ts';
+import { EXIT, UsageError } from './cli/command.ts';
 import type { Command, CommandContext } from './cli/command.ts';
-import { commandNames, loadAllCommands, loadCommand } from './cli/commands.ts';
-import { GLOBAL_OPTIONS, commandHelp, overview, suggestion } from './cli/help.ts';
+import { commandNames, groupNames, loadAllCommands, loadCommand } from './cli/commands.ts';
+import { GLOBAL_OPTIONS, commandHelp, groupHelp, overview, suggestion } from './cli/help.ts';
 import { processEnvironment } from './config/environment.ts';
 import { ConfigError } from './errors.ts';
-
-/** The command line cannot be understood. */
-class UsageError extends Error {
-  override readonly name = 'UsageError';
-}
 
 type StopSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
 
@@ -44,42 +39,82 @@ async function runCommandLine(argv: readonly string[], signal: AbortSignal): Pro
   if (first === '--version') return say(packageJson.version);
   if (first === 'help') return help(rest);
   if (first.startsWith('-')) throw unknownOption(first, GLOBAL_OPTIONS, 'sluice');
-  return runCommand(await findCommand(first), rest, signal);
+  if (isGroupHelp(first, rest)) return help([first]);
+  const { command, args } = await findCommand(argv);
+  return runCommand(command, args, signal);
 }
 
 async function help(names: readonly string[]): Promise<number> {
-  const [name, ...rest] = names;
-  if (name === undefined || name === '--help' || name === '-h') return say(overview(await loadAllCommands()));
-  if (rest.length > 0) throw new UsageError('help takes the name of one command');
-  return say(commandHelp(await findCommand(name)));
+  const [first, ...rest] = names;
+  if (first === undefined || first === '--help' || first === '-h') return say(overview(await loadAllCommands()));
+  const group = groupNames(first);
+  if (group.length > 0 && rest.length === 0) return say(groupHelp(first, await loadGroup(group)));
+  const { command, args } = await findCommand(names);
+  if (args.length > 0) throw new UsageError('help takes the name of one command');
+  return say(commandHelp(command));
 }
 
-async function findCommand(name: string): Promise<Command> {
+function isGroupHelp(first: string, [second = '']: readonly string[]): boolean {
+  return groupNames(first).length > 0 && (second === '--help' || second === '-h');
+}
+
+async function loadGroup(names: readonly string[]): Promise<Command[]> {
+  const commands = await Promise.all(names.map(loadCommand));
+  return commands.filter((command) => command !== undefined);
+}
+
+/** The command that the first word or two name, and what stands behind them. */
+async function findCommand([first = '', ...rest]: readonly string[]): Promise<{ command: Command; args: string[] }> {
+  const [second, ...others] = rest;
+  const group = groupNames(first);
+  if (group.length > 0 && (second === undefined || second.startsWith('-'))) {
+    throw new UsageError(`${first} needs the name of a command: ${group.join(', ')}`);
+  }
+  const [name, args] = group.length > 0 ? [`${first} ${second}`, others] : [first, rest];
   const command = await loadCommand(name);
   if (command === undefined) throw new UsageError(`unknown command ${name}${suggestion(name, commandNames)}`);
-  return command;
+  return { command, args };
 }
 
 async function runCommand(command: Command, args: string[], signal: AbortSignal): Promise<number> {
-  const values = parseOptions(command, args);
+  const { values, positionals } = parseArguments(command, args);
   if (values['help'] === true) return say(commandHelp(command));
   if (values['version'] === true) return say(packageJson.version);
-  return command.run({ values, env: processEnvironment(), print: say, stop: signal });
+  const operands = nameOperands(command, positionals);
+  return command.run({ values: { ...values, ...operands }, env: processEnvironment(), print: say, stop: signal });
 }
 
-function parseOptions(command: Command, args: string[]): CommandContext['values'] {
+interface Arguments {
+  readonly values: CommandContext['values'];
+  readonly positionals: readonly string[];
+}
+
+function parseArguments(command: Command, args: string[]): Arguments {
   const options = { ...command.options, ...GLOBAL_OPTIONS };
+  const allowPositionals = command.operands !== undefined;
   try {
-    return parseArgs({ args, options, strict: true, allowPositionals: false }).values;
+    return parseArgs({ args, options, strict: true, allowPositionals });
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
     const { tokens } = parseArgs({ args, options, strict: false, tokens: true });
     const unknown = tokens.find((token) => token.kind === 'option' && !Object.hasOwn(options, token.name));
     if (unknown?.kind === 'option') throw unknownOption(unknown.rawName, options, `sluice ${command.name}`);
     const positional = tokens.find((token) => token.kind === 'positional');
-    if (positional?.kind === 'positional') throw new UsageError(`unexpected argument ${positional.value}`);
+    if (positional?.kind === 'positional' && !allowPositionals) throw unexpected(positional.value);
     throw new UsageError(firstLine(error.message));
   }
+}
+
+function nameOperands({ name, operands = [] }: Command, given: readonly string[]): CommandContext['values'] {
+  const [extra] = given.slice(operands.length);
+  if (extra !== undefined) throw unexpected(extra);
+  const [missing] = operands.slice(given.length);
+  if (missing !== undefined) throw new UsageError(`${name} needs ${missing}`);
+  return Object.fromEntries(operands.map((operand, index) => [operand, given[index]]));
+}
+
+function unexpected(argument: string): UsageError {
+  return new UsageError(`unexpected argument ${argument}`);
 }
 
 function unknownOption(typed: string, known: Readonly<Record<string, unknown>>, where: string): UsageError {

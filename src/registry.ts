@@ -2,7 +2,9 @@
 import type { ComponentFactory } from './component.ts';
 import { debug } from './exporters/debug.ts';
 import { postgres } from './exporters/postgres.ts';
+import { ingestTokens } from './extensions/ingest_tokens.ts';
+import { staticTokens } from './extensions/static_tokens.ts';
 import { promote } from './processors/promote.ts';
 import { otlp } from './receivers/otlp/otlp.ts';
 
-export const registry: readonly ComponentFactory[] = [otlp, promote, postgres, debug];
+export const registry: readonly ComponentFactory[] = [otlp, promote, postgres, debug, ingestTokens, staticTokens];

@@ -11,6 +11,11 @@ export const EXIT = {
   config: 78,
 } as const;
 
+/** The command line cannot be understood. `main.ts` prints the message and points to the help. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
 export interface CommandOption {
   readonly type: 'string' | 'boolean';
   readonly short?: string;
@@ -22,6 +27,7 @@ export interface CommandOption {
 
 /** What a command may touch of the world besides files, sockets and the database. */
 export interface CommandContext {
+  /** Options and operands by name. */
   readonly values: Readonly<Record<string, string | boolean | (string | boolean)[] | undefined>>;
   readonly env: Environment;
   /** Writes one line to standard output. */
@@ -31,9 +37,15 @@ export interface CommandContext {
 }
 
 export interface Command {
+  /** One word, or two: those of commands that share the first are listed together. */
   readonly name: string;
   readonly summary: string;
+  /** Names of the arguments that are no options, in order; all are required. */
+  readonly operands?: readonly string[];
   readonly options: Readonly<Record<string, CommandOption>>;
-  /** Resolves to the exit code. An error it throws is printed as one clear line; ConfigError exits with `EXIT.config`. */
+  /**
+   * Resolves to the exit code. An error it throws is printed as one clear line; ConfigError exits with `EXIT.config` and
+   * UsageError with `EXIT.usage`.
+   */
   run(context: CommandContext): Promise<number>;
 }

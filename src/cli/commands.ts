@@ -9,12 +9,20 @@ const LOADERS: ReadonlyMap<string, () => Promise<Command>> = new Map([
   ['query', async () => (await import('./query.ts')).query],
   ['migrate', async () => (await import('./migrate.ts')).migrate],
   ['validate', async () => (await import('./validate.ts')).validate],
+  ['token create', async () => (await import('./token.ts')).tokenCreate],
+  ['token list', async () => (await import('./token.ts')).tokenList],
+  ['token revoke', async () => (await import('./token.ts')).tokenRevoke],
   ['components', async () => (await import('./components.ts')).components],
   ['demo', async () => (await import('./demo.ts')).demo],
 ]);
 
 /** In the order in which `--help` lists them. */
 export const commandNames: readonly string[] = [...LOADERS.keys()];
+
+/** Names of the commands whose first word this is and that have a second one. */
+export function groupNames(word: string): readonly string[] {
+  return commandNames.filter((name) => name.startsWith(`${word} `));
+}
 
 /** Undefined when there is no such command. */
 export async function loadCommand(name: string): Promise<Command | undefined> {

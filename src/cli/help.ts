@@ -34,11 +34,23 @@ export function overview(commands: readonly Command[]): string {
   ].join('\n');
 }
 
-export function commandHelp({ name, summary, options }: Command): string {
+/** Of commands that share their first word. */
+export function groupHelp(word: string, commands: readonly Command[]): string {
+  return [
+    `Usage: sluice ${word} COMMAND [OPTIONS]`,
+    '',
+    'Commands:',
+    ...columns(commands.map(({ name, summary }) => [name, summary])),
+    '',
+    `sluice help ${word} COMMAND tells more about one of them.`,
+  ].join('\n');
+}
+
+export function commandHelp({ name, summary, operands = [], options }: Command): string {
   return [
     summary,
     '',
-    `Usage: sluice ${name} [OPTIONS]`,
+    `Usage: sluice ${[name, ...operands].join(' ')} [OPTIONS]`,
     '',
     'Options:',
     ...optionLines({ ...options, ...GLOBAL_OPTIONS }),

@@ -92,7 +92,7 @@ const TWO_16 = 65_536;
 
 /** Times in nanoseconds have 19 digits for the next centuries, which is also what always fits 64 bits. */
 function writeTime(out: WireWriter, field: Field, bytes: Uint8Array, start: number, end: number): boolean {
-  if (end - start !== 19 || bytes[start] === ZERO) return false;
+  if (end - start !== 19) return false;
   const high = digits(bytes, start, start + 10);
   let low = 0;
   for (let at = start + 10; at < end; at++) {

@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import type { Registry } from 'prom-client';
-import type { Component, ComponentFactory, Consumer, Settings } from '../component.ts';
+import type { Authenticator, Component, ComponentFactory, Consumer, Settings } from '../component.ts';
 import type { RawConfig } from '../config/load.ts';
 import type { GatewayConfig } from '../config/schema.ts';
 import { ConfigError, type ConfigFault } from '../errors.ts';
@@ -57,6 +57,8 @@ class Builder {
   readonly #destinations = new Map<string, Destination>();
   readonly #processors: Part[] = [];
   readonly #receivers: Part[] = [];
+  readonly #authenticators = new Map<string, Authenticator>();
+  readonly #shared = new Map<string, unknown>();
 
   constructor(logger: Logger, counters: Counters) {
     this.#logger = logger;
@@ -67,6 +69,7 @@ class Builder {
     for (const planned of extensions) {
       const extension = this.#create(planned, {}, (config, settings) => planned.factory.create(config, settings));
       if (extension) this.#extensions.push({ name: nameOf(planned), component: extension });
+      if (extension && isAuthenticator(extension)) this.#authenticators.set(planned.id, extension);
     }
     for (const planned of uniqueById(pipelines.flatMap((pipeline) => pipeline.exporters))) this.#addExporter(planned);
     const heads = new Map(pipelines.map((pipeline) => [pipeline, this.#chain(pipeline)]));
@@ -151,7 +154,7 @@ class Builder {
   ): T | undefined {
     if (!planned.section) return undefined;
     try {
-      return create(planned.section.config, { id: planned.id, logger: this.#loggerOf(planned, fields) });
+      return create(planned.section.config, this.#settings(planned, fields));
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       for (const { path, message } of error.faults) {
@@ -162,6 +165,31 @@ class Builder {
     }
   }
 
+  #settings(planned: Planned, fields: object): Settings {
+    return {
+      id: planned.id,
+      logger: this.#loggerOf(planned, fields),
+      authenticator: (id) => this.#authenticator(id),
+      shared: <T>(key: string, make: () => T): T => {
+        if (!this.#shared.has(key)) this.#shared.set(key, make());
+        // The key says what it is; components of one kind agree on it.
+        return this.#shared.get(key) as T;
+      },
+    };
+  }
+
+  #authenticator(id: string): Authenticator {
+    const found = this.#authenticators.get(id);
+    if (found) return found;
+    const known = [...this.#authenticators.keys()].join(', ') || 'none';
+    throw new ConfigError([
+      {
+        path: 'auth.authenticator',
+        message: `found "${id}"; allowed: an authenticator of service.extensions (${known})`,
+      },
+    ]);
+  }
+
   #loggerOf(planned: Planned, fields: object = {}): Logger {
     return this.#logger.child({ component: nameOf(planned), ...fields });
   }
@@ -170,6 +198,10 @@ class Builder {
 /** Pipelines change what they hand on; none must see what another one did. */
 function forking(next: Consumer<AnyBatch>): Consumer<AnyBatch> {
   return { consume: async (batch) => next.consume(forkBatch(batch)) };
+}
+
+function isAuthenticator(component: Component): component is Authenticator {
+  return 'authenticate' in component && 'isKnown' in component;
 }
 
 function nameOf({ kind, id }: Planned): string {

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { suite } from 'uvu';
 import { z } from 'zod';
-import type { Settings } from '../../src/component.ts';
 import { debug } from '../../src/exporters/debug.ts';
 import type { AnyBatch } from '../../src/model/batch.ts';
 import { DEFAULT_TENANT } from '../../src/model/tenant.ts';
 import { DEFAULT_SHAPE_LIMITS } from '../../src/model/wire.ts';
 import { decodeRequest } from '../../src/otlp/decode.ts';
 import { createLogger } from '../../src/telemetry/logger.ts';
+import { testSettings } from '../support/settings.ts';
 import { exitOf, startSluice } from '../cli/sluice.ts';
 import { FULL_TRACE, LOG, METRICS } from '../otlp/golden_vectors.ts';
 import { freePort, post, withConfigFile } from '../support/gateway.ts';
@@ -15,7 +15,7 @@ import { any, attribute, field, request, spanIds } from '../support/otlp_message
 
 const Debug = suite('debug exporter');
 
-const SETTINGS: Settings = { id: 'debug/look', logger: createLogger('error') };
+const SETTINGS = testSettings('debug/look', createLogger('error'));
 const CONTEXT = { tenant: DEFAULT_TENANT, receivedAtMs: 0, limits: DEFAULT_SHAPE_LIMITS };
 
 const spansOf = (bytes: Uint8Array): AnyBatch => decodeRequest('traces', bytes, CONTEXT).batch;

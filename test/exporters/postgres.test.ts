@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite } from 'uvu';
-import type { Exporter, QueueRecord, Settings } from '../../src/component.ts';
+import type { Exporter, QueueRecord } from '../../src/component.ts';
 import { PermanentError, RetryableError } from '../../src/errors.ts';
 import { postgres } from '../../src/exporters/postgres.ts';
 import type { Signal } from '../../src/model/batch.ts';
@@ -8,6 +8,7 @@ import { DEFAULT_TENANT, type Tenant } from '../../src/model/tenant.ts';
 import { DEFAULT_SHAPE_LIMITS } from '../../src/model/wire.ts';
 import { decodeRequest } from '../../src/otlp/decode.ts';
 import { createLogger } from '../../src/telemetry/logger.ts';
+import { testSettings } from '../support/settings.ts';
 import { FULL_TRACE, LOG, METRICS } from '../otlp/golden_vectors.ts';
 import { countRows, storedRows } from '../support/gateway.ts';
 import { field, request, spanIds } from '../support/otlp_messages.ts';
@@ -22,7 +23,7 @@ Postgres.before.each(async () => {
 });
 Postgres.after.each(() => database.close());
 
-const SETTINGS: Settings = { id: 'postgres', logger: createLogger('error') };
+const SETTINGS = testSettings('postgres', createLogger('error'));
 const never = new AbortController().signal;
 
 /** Lends an exporter as configuration would build it. */

@@ -57,7 +57,7 @@ const SCALARS: Readonly<Record<Scalar, fc.Arbitrary<unknown>>> = {
   uint64: unsigned,
   fixed64: unsigned,
   sfixed64: signed,
-  double: fc.double(),
+  double: fc.oneof(fc.double(), fc.constantFrom(-0, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY)),
 };
 
 /** Any of the fields, or none. */

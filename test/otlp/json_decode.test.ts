@@ -94,6 +94,7 @@ const STRINGS: readonly (readonly [string, string])[] = [
   [String.raw`"\ud800\udc00\udbff\udfff"`, '\u{10000}\u{10ffff}'],
   [String.raw`"\ud83d"`, '\ufffd'],
   [String.raw`"\ude00x"`, '\ufffdx'],
+  [String.raw`"\ude00\ude00"`, '\ufffd\ufffd'],
   [String.raw`"\ud83d\ud83d\ude00"`, '\ufffd\u{1f600}'],
   [String.raw`"\ud83dx\n\ud83d\n"`, '\ufffdx\n\ufffd\n'],
   [String.raw`"\ud83d\u0041"`, '\ufffdA'],
@@ -118,6 +119,15 @@ for (const [json, expected] of STRINGS) {
     assert.deepEqual(key['attributes'], [[expected, null]]);
   });
 }
+
+values('text and messages of megabytes', async () => {
+  const [short, long] = ['x'.repeat(70_000), 'x'.repeat(3_000_000)];
+  for (const text of [short, long]) {
+    const value = JSON.stringify({ stringValue: `${text}\n${text}` });
+    assert.equal(await attributeValue(value), `${text}\n${text}`);
+    assert.deepEqual(await attributeValue(`{"arrayValue":{"values":[${value}]}}`), [`${text}\n${text}`]);
+  }
+});
 
 values('text that is not UTF-8 is replaced', async () => {
   const [before = '', after = ''] = jsonRequest('traces', jsonSpan('"name":"*","traceState":"\\n*"')).split('*', 2);

@@ -263,6 +263,7 @@ const FAULTS: readonly (readonly [string, string])[] = [
   ['"attributes":[{"value":{"bytesValue":"AA=A"}}]', '.attributes[0].value.bytesValue must be base64, found "AA=A"'],
   [`"flags":"${'1'.repeat(1000)}"`, `.flags must be an integer from 0 to 4294967295, found "${'1'.repeat(60)}…"`],
   [`"flags":"${'1'.repeat(100)}"`, `.flags must be an integer from 0 to 4294967295, found "${'1'.repeat(60)}…"`],
+  ['"flags":-1,"links":{}', '.flags must be an integer from 0 to 4294967295, found -1'],
   ['"flags":-1,"kind":"x"', '.flags must be an integer from 0 to 4294967295, found -1'],
 ];
 

@@ -1,17 +1,18 @@
 import assert from 'node:assert/strict';
 import { suite } from 'uvu';
-import { ACCEPTED, type Consumer, type Settings } from '../../src/component.ts';
+import { ACCEPTED, type Consumer } from '../../src/component.ts';
 import type { Logs, Metrics, Traces } from '../../src/model/batch.ts';
 import { DEFAULT_TENANT } from '../../src/model/tenant.ts';
 import { DEFAULT_SHAPE_LIMITS } from '../../src/model/wire.ts';
 import { decodeRequest } from '../../src/otlp/decode.ts';
 import { promote } from '../../src/processors/promote.ts';
 import { createLogger } from '../../src/telemetry/logger.ts';
+import { testSettings } from '../support/settings.ts';
 import { any, attribute, double, field, fixed64, request, spanIds } from '../support/otlp_messages.ts';
 
 const Promote = suite('promote');
 
-const SETTINGS: Settings = { id: 'promote', logger: createLogger('error') };
+const SETTINGS = testSettings('promote', createLogger('error'));
 const CONTEXT = { tenant: DEFAULT_TENANT, receivedAtMs: 0, limits: DEFAULT_SHAPE_LIMITS };
 
 /** Where each record keeps its attributes. */

@@ -3,18 +3,16 @@
  * type of its request, exactly, since SDKs compare it so; every failure is a google.rpc.Status in that encoding.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { ACCEPTED, type Component, type Consumer, type Consumers, type Logger, type Outcome } from '../../component.ts';
+import type { Component, Consumers, Logger } from '../../component.ts';
 import type { Endpoint } from '../../config/endpoint.ts';
 import { close, listen } from '../../listen.ts';
-import { itemCount, type AnyBatch, type Signal } from '../../model/batch.ts';
+import type { Signal } from '../../model/batch.ts';
 import { DEFAULT_TENANT } from '../../model/tenant.ts';
 import type { ShapeLimits } from '../../model/wire.ts';
-import { decodeRequest } from '../../otlp/decode.ts';
-import { jsonToProtobuf } from '../../otlp/json_decode.ts';
-import { Rejections } from '../../otlp/rejections.ts';
 import { exportResponse, statusResponse, type Encoding } from '../../otlp/status.ts';
-import { readBody } from './body.ts';
-import { answerTo, HttpError } from './http_error.ts';
+import { readBody } from '../http/body.ts';
+import { answerTo, HttpError } from '../http/http_error.ts';
+import { takeRequest } from './take.ts';
 
 export interface HttpSettings {
   readonly endpoint: Endpoint;
@@ -79,32 +77,16 @@ async function answer(settings: HttpSettings, request: IncomingMessage, response
   try {
     const signal = route(request);
     encoding = acceptedEncoding(request);
-    const consumer = settings.next[signal];
-    if (consumer === undefined) throw new HttpError('not_found', `no pipeline takes ${signal} from this receiver`);
+    if (settings.next[signal] === undefined) {
+      throw new HttpError('not_found', `no pipeline takes ${signal} from this receiver`);
+    }
     const body = await readBody(request, settings.max_request_body_size);
-    const outcome = await receive(signal, encoding, body, settings.limits, consumer);
+    const received = { signal, encoding, body, tenant: DEFAULT_TENANT, receivedAtMs: Date.now() };
+    const outcome = await takeRequest(received, settings.limits, settings.next);
     reply(response, 200, encoding, exportResponse(signal, outcome, encoding));
   } catch (error) {
     refuse(settings.logger, request, response, encoding, error);
   }
-}
-
-async function receive(
-  signal: Signal,
-  encoding: Encoding,
-  body: Uint8Array,
-  limits: ShapeLimits,
-  consumer: Consumer<AnyBatch>,
-): Promise<Outcome> {
-  const left = new Rejections();
-  const bytes = encoding === 'json' ? await jsonToProtobuf(signal, body, limits, left) : body;
-  const context = { tenant: DEFAULT_TENANT, receivedAtMs: Date.now(), limits };
-  const { batch, rejections } = decodeRequest<Signal>(signal, bytes, context);
-  const taken = itemCount(batch) === 0 ? ACCEPTED : await consumer.consume(batch);
-  return {
-    rejected: left.count + rejections.count + taken.rejected,
-    message: [left.message, rejections.message, taken.message].filter((part) => part !== '').join('; '),
-  };
 }
 
 /** The signal that a request is for. */

@@ -1,0 +1,37 @@
+/** From the bytes of one OTLP request to the outcome in its pipelines, for every transport. */
+import { ACCEPTED, type Consumer, type Consumers, type Outcome } from '../../component.ts';
+import { PermanentError } from '../../errors.ts';
+import { itemCount, type AnyBatch, type Signal } from '../../model/batch.ts';
+import type { Tenant } from '../../model/tenant.ts';
+import type { ShapeLimits } from '../../model/wire.ts';
+import { decodeRequest } from '../../otlp/decode.ts';
+import { jsonToProtobuf } from '../../otlp/json_decode.ts';
+import { Rejections } from '../../otlp/rejections.ts';
+import type { Encoding } from '../../otlp/status.ts';
+
+export interface OtlpRequest {
+  readonly signal: Signal;
+  readonly encoding: Encoding;
+  /** Decompressed. */
+  readonly body: Uint8Array;
+  readonly tenant: Tenant;
+  readonly receivedAtMs: number;
+}
+
+/**
+ * Resolves when the pipelines have taken what is valid of the request; the outcome counts the rest.
+ * @throws InvalidDataError when the body is not such a request, and what the pipelines reject with
+ */
+export async function takeRequest(request: OtlpRequest, limits: ShapeLimits, next: Consumers): Promise<Outcome> {
+  const { signal, encoding, body, tenant, receivedAtMs } = request;
+  const consumer: Consumer<AnyBatch> | undefined = next[signal];
+  if (consumer === undefined) throw new PermanentError(`no pipeline takes ${signal} from this receiver`);
+  const left = new Rejections();
+  const bytes = encoding === 'json' ? await jsonToProtobuf(signal, body, limits, left) : body;
+  const { batch, rejections } = decodeRequest<Signal>(signal, bytes, { tenant, receivedAtMs, limits });
+  const taken = itemCount(batch) === 0 ? ACCEPTED : await consumer.consume(batch);
+  return {
+    rejected: left.count + rejections.count + taken.rejected,
+    message: [left.message, rejections.message, taken.message].filter((part) => part !== '').join('; '),
+  };
+}
