@@ -65,7 +65,9 @@ async function startOwner(dataDir: string, options: SpawnOptions = {}, prefix: s
   const child = spawn(args[0] ?? '', args.slice(1), { ...options, stdio: ['pipe', 'pipe', 'inherit'] });
   assert(child.stdout !== null);
   const lines = createInterface({ input: child.stdout });
-  const [said] = await Promise.race([once(lines, 'line'), once(lines, 'close')]);
+  // Whose program it may not run, it cannot become.
+  const refused = new Promise<[string]>((resolve) => child.once('error', (error) => resolve([String(error)])));
+  const [said] = await Promise.race([refused, once(lines, 'line'), once(lines, 'close')]);
   return { child, said: String(said) };
 }
 
