@@ -5,10 +5,12 @@ import type { Plain } from './oracle.ts';
 export function expectedContent(signal: Signal, request: Plain): object[] {
   const name = { traces: 'Spans', logs: 'Logs', metrics: 'Metrics' }[signal];
   return list(request, `resource${name}`).map((group) => ({
-    ...head(message(group, 'resource')),
+    attributes: attributes(message(group, 'resource')),
+    dropped: dropped(message(group, 'resource')),
     schemaUrl: text(group, 'schemaUrl'),
     scopes: list(group, `scope${name}`).map((scopeGroup) => ({
-      ...head(message(scopeGroup, 'scope')),
+      attributes: attributes(message(scopeGroup, 'scope')),
+      dropped: dropped(message(scopeGroup, 'scope')),
       name: text(message(scopeGroup, 'scope'), 'name'),
       version: text(message(scopeGroup, 'scope'), 'version'),
       schemaUrl: text(scopeGroup, 'schemaUrl'),
@@ -38,10 +40,12 @@ function values(from: Plain, name: string): unknown[] {
 }
 
 const list = (from: Plain, name: string): Plain[] => values(from, name).filter(isPlain);
-const text = (from: Plain, name: string): string => String(from[name] ?? '');
+const scalar = (value: unknown): string =>
+  typeof value === 'string' || typeof value === 'number' ? String(value) : '';
+const text = (from: Plain, name: string): string => scalar(from[name]);
 const number = (from: Plain, name: string): number => Number(from[name] ?? 0);
-const long = (from: Plain, name: string): bigint => BigInt(String(from[name] ?? 0));
-const longs = (from: Plain, name: string): bigint[] => values(from, name).map((value) => BigInt(String(value)));
+const long = (from: Plain, name: string): bigint => BigInt(scalar(from[name]));
+const longs = (from: Plain, name: string): bigint[] => values(from, name).map((value) => BigInt(scalar(value)));
 
 function hex(from: Plain, name: string): string {
   const value = from[name];
@@ -52,10 +56,7 @@ const longIfPresent = (from: Plain, name: string): bigint | undefined => (name i
 const numberIfPresent = (from: Plain, name: string): number | undefined =>
   name in from ? number(from, name) : undefined;
 
-const head = (from: Plain): { attributes: object; dropped: number } => ({
-  attributes: attributes(from),
-  dropped: number(from, 'droppedAttributesCount'),
-});
+const dropped = (from: Plain): number => number(from, 'droppedAttributesCount');
 
 function attributes(from: Plain, name = 'attributes'): [string, unknown][] {
   return list(from, name).map((entry) => [text(entry, 'key'), anyValue(entry['value'])]);
@@ -86,12 +87,14 @@ function span(from: Plain): object {
     dropped: ['droppedAttributesCount', 'droppedEventsCount', 'droppedLinksCount'].map((name) => number(from, name)),
     counts: [list(from, 'events').length, list(from, 'links').length],
     events: list(from, 'events').map((event) => ({
-      ...head(event),
+      attributes: attributes(event),
+      dropped: dropped(event),
       time: long(event, 'timeUnixNano'),
       name: text(event, 'name'),
     })),
     links: list(from, 'links').map((link) => ({
-      ...head(link),
+      attributes: attributes(link),
+      dropped: dropped(link),
       traceId: hex(link, 'traceId'),
       spanId: hex(link, 'spanId'),
       traceState: text(link, 'traceState'),
@@ -104,7 +107,8 @@ function span(from: Plain): object {
 
 function log(from: Plain): object {
   return {
-    ...head(from),
+    attributes: attributes(from),
+    dropped: dropped(from),
     time: long(from, 'timeUnixNano'),
     observed: long(from, 'observedTimeUnixNano'),
     severity: [number(from, 'severityNumber'), text(from, 'severityText')],

@@ -9,8 +9,9 @@ const json = suite('OTLP/JSON');
 
 const read = (signal: Signal, bytes: Uint8Array): unknown => JSON.parse(protobufToJson(signal, bytes));
 
+const attribute = (key: string, value: object): object => ({ key, value });
+
 json('of a span with every field', () => {
-  const attribute = (key: string, value: object): object => ({ key, value });
   assert.deepEqual(read('traces', FULL_TRACE), {
     resourceSpans: [
       {
@@ -123,7 +124,7 @@ json('knows the references to entities', () => {
 const span = (...parts: readonly Uint8Array[]): string => {
   const text = protobufToJson('traces', request(wire(SPAN_IDS, ...parts)));
   const ids = `"traceId":"${TRACE_ID}","spanId":"${SPAN_ID}",`;
-  return text.slice(text.indexOf(ids) + ids.length, text.indexOf('}]}]}]}'));
+  return text.slice(text.indexOf(ids) + ids.length, text.lastIndexOf('}]}]}]}'));
 };
 
 json('of what occurs twice: the last of a scalar and of a oneof, messages merged', () => {
@@ -140,8 +141,9 @@ json('leaves out what is unknown and what has another wire type', () => {
   );
 });
 
+const double = (value: number): Buffer => field(9, field(2, 0x21, Buffer.from(Float64Array.of(value).buffer)));
+
 json('has text for what JSON has no number for, and keeps the sign of zero', () => {
-  const double = (value: number): Buffer => field(9, field(2, 0x21, Buffer.from(Float64Array.of(value).buffer)));
   for (const [value, text] of [
     [Number.NaN, '"NaN"'],
     [Number.POSITIVE_INFINITY, '"Infinity"'],
