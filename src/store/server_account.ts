@@ -32,8 +32,11 @@ interface Disguise extends Identity {
 /** Nothing of our own environment is the server's business: it may hold secrets, and variables that change the server. */
 const ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C', TZ: 'UTC' };
 
-/** Exits with 0 where the account has a name (initdb asks for it), may write to the folder, and can run PostgreSQL. */
-const PROBE = 'id -un >/dev/null && test -w "$1" && exec "$2" --version';
+/**
+ * Exits with 0 where the account has a name, may write to the folder, and can run PostgreSQL, which initdb finds out by
+ * its own rules: to them a capability is no permission.
+ */
+const PROBE = 'id -un && test -w "$1" && "$2" --version && exec "${2%postgres}initdb" --show -D "$1/postgres"';
 
 /**
  * Finds a way to run `postgres` on data inside `directory`, which exists. Rejects with PermanentError, saying why each
