@@ -35,6 +35,9 @@ const { values } = parseArgs({
   },
 });
 
+/** What the sender prints. */
+const Sent = z.object({ spans: z.int(), seconds: z.number(), latenciesMs: z.array(z.number()) });
+
 interface Round {
   readonly ceiling: number;
   readonly ownSchema: number;
@@ -110,9 +113,6 @@ async function checkStored(to: Pool, acknowledged: number): Promise<void> {
     throw new Error(`${acknowledged} spans were acknowledged, ${rows[0]?.stored} are stored`);
   }
 }
-
-/** What the sender prints. */
-const Sent = z.object({ spans: z.int(), seconds: z.number(), latenciesMs: z.array(z.number()) });
 
 async function send(url: string, seconds: number): Promise<z.output<typeof Sent>> {
   const load = JSON.stringify({ url, connections: CONNECTIONS, seconds, spans: SPANS_A_REQUEST });
