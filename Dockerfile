@@ -15,7 +15,8 @@ RUN install -d /etc/sluice \
  && cp config/gateway.yaml /etc/sluice/gateway.yaml \
  && install -d -o node -g node /var/lib/sluice
 
-# Inside a container, loopback would reach nobody. DATABASE_URL has to be given.
+# Inside a container, loopback would reach nobody. DATABASE_URL has to be given, and a configuration that turns
+# authentication on (or, on a network of your own, SLUICE_ALLOW_UNAUTHENTICATED=true): without, Sluice does not start.
 ENV NODE_ENV=production \
     SLUICE_DATA_DIR=/var/lib/sluice \
     SLUICE_OTLP_GRPC_ENDPOINT=0.0.0.0:4317 \

@@ -6,5 +6,14 @@ import { ingestTokens } from './extensions/ingest_tokens.ts';
 import { staticTokens } from './extensions/static_tokens.ts';
 import { promote } from './processors/promote.ts';
 import { otlp } from './receivers/otlp/otlp.ts';
+import { sdkSpans } from './receivers/sdk_spans.ts';
 
-export const registry: readonly ComponentFactory[] = [otlp, promote, postgres, debug, ingestTokens, staticTokens];
+export const registry: readonly ComponentFactory[] = [
+  otlp,
+  sdkSpans,
+  promote,
+  postgres,
+  debug,
+  ingestTokens,
+  staticTokens,
+];

@@ -1,27 +1,38 @@
 /** Builds and starts the gateway of a configuration; shared by the commands that run or check one. */
+import assert from 'node:assert/strict';
 import { fileURLToPath } from 'node:url';
+import type { Authenticator } from '../component.ts';
 import { loadConfig, withSources } from '../config/load.ts';
 import type { ConfigOrigins, RawConfig } from '../config/load.ts';
-import { parseGateway } from '../config/schema.ts';
+import { exposureFaults, parseGateway } from '../config/schema.ts';
 import type { GatewayConfig } from '../config/schema.ts';
 import { ConfigError } from '../errors.ts';
-import { buildService } from '../pipeline/build.ts';
+import { buildService, type BuiltService } from '../pipeline/build.ts';
 import { registry } from '../registry.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { createMetricsRegistry, serveMetrics } from '../telemetry/metrics.ts';
 import type { CommandContext, CommandOption } from './command.ts';
+import { standIn } from './disabled.ts';
+import { receiverServers, type ReceiverServer } from './receiver_servers.ts';
 
 export interface Gateway {
   /** One readable line each. */
   readonly pipelines: readonly string[];
   readonly config: GatewayConfig;
+  /** Where receivers listen; several of them may share an address. */
+  readonly servers: readonly ReceiverServer[];
+  /** Who the query API asks: an extension of this gateway, which runs as long as the gateway does. */
+  readonly queryAuthenticator: Authenticator | undefined;
   /** Lets what is under way end, up to the configured time; never rejects and may be repeated. */
   shutdown(): Promise<void>;
 }
 
 /** A gateway that is complete and has opened nothing. */
 export interface BuiltGateway extends Gateway {
-  /** Resolves when every receiver listens. Rejects with one clear line, with everything shut down again. */
+  /**
+   * Resolves when every receiver listens or, with `service.enabled: false`, what says so in their place. Rejects with one
+   * clear line, with everything shut down again.
+   */
   start(): Promise<void>;
 }
 
@@ -63,10 +74,15 @@ export async function buildGateway(origins: ConfigOrigins): Promise<BuiltGateway
 
 function assemble(raw: RawConfig): BuiltGateway {
   const { config, faults } = parseGateway(raw);
-  const { logs, metrics } = config.service.telemetry;
+  const { telemetry, enabled } = config.service;
+  const { logs, metrics } = telemetry;
   const logger = createLogger(logs.level);
   const counters = createMetricsRegistry();
-  const service = buildService({ config, raw, faults, registry, logger, metrics: counters });
+  faults.push(...exposureFaults(config.query));
+  const built = buildService({ config, raw, faults, registry, logger, metrics: counters });
+  // One that is switched off is checked as any other.
+  const servers = receiverServers(config, raw, registry);
+  const service = enabled ? built : standIn({ servers, shutdownTimeoutMs: config.service.shutdown_timeout, logger });
   const page =
     metrics.address === undefined ? undefined : serveMetrics({ address: metrics.address, registry: counters });
   const shutdown = async (): Promise<void> => {
@@ -82,7 +98,16 @@ function assemble(raw: RawConfig): BuiltGateway {
       throw error;
     }
   };
-  return { pipelines: service.pipelines, config, start, shutdown };
+  const asked = queryAuthenticator(config, built);
+  return { pipelines: built.pipelines, config, servers, queryAuthenticator: asked, start, shutdown };
+}
+
+/** Whom the query API of a configuration asks who reads; undefined only where it is to ask nobody. */
+export function queryAuthenticator({ query }: GatewayConfig, service: BuiltService): Authenticator | undefined {
+  if (query.auth === undefined) return undefined;
+  const found = service.authenticators.get(query.auth.authenticator);
+  assert(found !== undefined, 'a service without the authenticator of query.auth is not built');
+  return found;
 }
 
 /** Throws ConfigError before anything is started; other errors after everything is stopped again. */

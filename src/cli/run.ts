@@ -9,12 +9,14 @@ export const run: Command = {
   options: CONFIG_OPTIONS,
   async run(context: CommandContext) {
     const gateway = await startGateway(configOrigins(context));
-    context.print(`sluice: ready, ${gateway.pipelines.join(' | ')}`);
+    context.print(gateway.config.service.enabled ? `sluice: ready, ${gateway.pipelines.join(' | ')}` : DISABLED);
     await aborted(context.stop);
     await gateway.shutdown();
     return EXIT.ok;
   },
 };
+
+const DISABLED = 'sluice: disabled by service.enabled; every request is answered with 503';
 
 async function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return;

@@ -2,11 +2,11 @@
  * `sluice up`, which is `npm start`: the whole of Sluice in one process, and a database of its own where DATABASE_URL
  * names none. Started from the database outwards, stopped from the sockets inwards.
  */
+import assert from 'node:assert/strict';
 import path from 'node:path';
 import { parseEndpoint, type Endpoint } from '../config/endpoint.ts';
 import type { Environment } from '../config/environment.ts';
 import type { ConfigOrigins } from '../config/load.ts';
-import type { GatewayConfig } from '../config/schema.ts';
 import { otlp } from '../receivers/otlp/otlp.ts';
 import { publicUrl } from '../store/connection.ts';
 import { startEmbeddedPostgres } from '../store/embedded_postgres.ts';
@@ -14,7 +14,8 @@ import { createLogger } from '../telemetry/logger.ts';
 import { EXIT, type Command, type CommandContext } from './command.ts';
 import { buildGateway, CONFIG_OPTIONS, configOrigins, type BuiltGateway } from './gateway.ts';
 import { prepareDatabase } from './migrate.ts';
-import { startQuery } from './query.ts';
+import { startDisabledQuery, startQuery } from './query.ts';
+import type { ReceiverServer } from './receiver_servers.ts';
 
 const DATA_DIRECTORY = '.sluice';
 
@@ -35,18 +36,19 @@ export const up: Command = {
   options: CONFIG_OPTIONS,
   async run(context) {
     const origins = configOrigins(context);
-    await buildGateway(withDatabase(origins, context.env['DATABASE_URL'] || ANY_DATABASE));
+    const checked = await buildGateway(withDatabase(origins, context.env['DATABASE_URL'] || ANY_DATABASE));
 
     await using running = new AsyncDisposableStack();
+    if (!checked.config.service.enabled) return await waitDisabled(checked, context, running);
     const database = await openDatabase(context, running);
     context.stop.throwIfAborted();
     await prepareDatabase(database.url, (line) => context.print(line));
     context.stop.throwIfAborted();
     const gateway = await buildGateway(withDatabase(origins, database.url));
-    const queryAddress = await openQuery(gateway, database, running);
     await openGateway(gateway, running);
+    const queryAddress = await openQuery(gateway, database, running);
 
-    for (const line of banner(gateway.config, queryAddress, database)) context.print(line);
+    for (const line of banner(gateway, queryAddress, database)) context.print(line);
     await Promise.race([aborted(context.stop), failure(database)]);
     context.print('stopping …');
     return EXIT.ok;
@@ -64,63 +66,86 @@ async function openDatabase(context: CommandContext, running: AsyncDisposableSta
   return { url: server.url, label, ended: server.ended };
 }
 
+/** `service.enabled` is false: everything says so, and nothing else runs, not even the database. */
+async function waitDisabled(
+  gateway: BuiltGateway,
+  context: CommandContext,
+  running: AsyncDisposableStack,
+): Promise<number> {
+  await openGateway(gateway, running);
+  const api = await startDisabledQuery(queryEndpoint(gateway), queryLogger(gateway));
+  running.defer(() => api.shutdown());
+  context.print('Sluice is disabled by service.enabled: every request is answered with 503; Ctrl-C stops it.');
+  context.print(`Open http://${reachable(parseEndpoint(api.address))}/`);
+  await aborted(context.stop);
+  return EXIT.ok;
+}
+
+async function openGateway(gateway: BuiltGateway, running: AsyncDisposableStack): Promise<void> {
+  await gateway.start();
+  running.defer(() => gateway.shutdown());
+}
+
+/** After the gateway, whose extensions say who reads. */
 async function openQuery(gateway: BuiltGateway, database: Database, running: AsyncDisposableStack): Promise<string> {
-  const { query, service } = gateway.config;
-  const endpoint = parseEndpoint(query.endpoint);
-  if (endpoint === undefined) throw new Error(`query.endpoint: ${query.endpoint} is no address to listen on`);
   const api = await startQuery({
-    endpoint,
-    databaseUrl: query.database_url?.reveal() ?? database.url,
-    logger: createLogger(service.telemetry.logs.level),
+    endpoint: queryEndpoint(gateway),
+    databaseUrl: gateway.config.query.database_url?.reveal() ?? database.url,
+    authenticator: gateway.queryAuthenticator,
+    logger: queryLogger(gateway),
   });
   running.defer(() => api.shutdown());
   return api.address;
 }
 
-/** Last of all, so that data arrives when everything can take it, and stops arriving first. */
-async function openGateway(gateway: BuiltGateway, running: AsyncDisposableStack): Promise<void> {
-  await gateway.start();
-  running.defer(() => gateway.shutdown());
+function queryEndpoint({ config: { query } }: BuiltGateway): Endpoint {
+  const endpoint = parseEndpoint(query.endpoint);
+  assert(endpoint !== undefined, 'the configuration was checked');
+  return endpoint;
 }
+
+const queryLogger = ({ config }: BuiltGateway) => createLogger(config.service.telemetry.logs.level);
 
 function withDatabase(origins: ConfigOrigins, url: string): ConfigOrigins {
   const env: Environment = { ...origins.env, DATABASE_URL: url };
   return { ...origins, env };
 }
 
-function banner(config: GatewayConfig, queryAddress: string, database: Database): string[] {
+function banner({ config, servers }: BuiltGateway, queryAddress: string, database: Database): string[] {
   const query = `http://${reachable(parseEndpoint(queryAddress))}`;
   const metrics = reachable(parseEndpoint(config.service.telemetry.metrics.address ?? ''));
-  const otlpHttp = reachable(otlpEndpoint(config));
+  const [http, grpc] = (['http', 'grpc'] as const).map((protocol) =>
+    servers.find((server) => server.type === otlp.type && server.protocol === protocol),
+  );
   return [
     '',
     'Sluice is running; Ctrl-C stops it.',
     '',
-    ...(otlpHttp === undefined ? [] : [`  OTLP/HTTP  http://${otlpHttp}  (traces, logs, metrics)`]),
+    ...(http === undefined ? [] : [`  OTLP/HTTP  ${urlOf(http)}  (traces, logs, metrics)`]),
+    ...(grpc === undefined ? [] : [`  OTLP/gRPC  ${urlOf(grpc)}  (traces, logs, metrics)`]),
     `  Query API  ${query}`,
     ...(metrics === undefined ? [] : [`  Metrics    http://${metrics}/metrics`]),
     `  Database   ${database.label}`,
     '',
-    ...(otlpHttp === undefined ? [] : invitation(otlpHttp)),
+    ...(http === undefined ? [] : invitation(http)),
     `Open ${query}/`,
     '',
   ];
 }
 
-function invitation(otlpHttp: string): string[] {
+function invitation(receiver: ReceiverServer): string[] {
+  const token = '  export OTEL_EXPORTER_OTLP_HEADERS="Authorization=Bearer%20<token>"  # sluice token create --help';
   return [
     'To send to it from another shell:',
     '',
-    `  export OTEL_EXPORTER_OTLP_ENDPOINT=http://${otlpHttp}`,
+    `  export OTEL_EXPORTER_OTLP_ENDPOINT=${urlOf(receiver)}`,
     '  export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf',
+    ...(receiver.isAuthenticated ? [token] : []),
     '',
   ];
 }
 
-function otlpEndpoint({ receivers }: GatewayConfig): Endpoint | undefined {
-  const section = Object.entries(receivers).find(([id]) => id.split('/')[0] === otlp.type)?.[1];
-  return otlp.config.safeParse(section).data?.protocols.http.endpoint;
-}
+const urlOf = ({ endpoint, tls }: ReceiverServer) => `${tls === undefined ? 'http' : 'https'}://${reachable(endpoint)}`;
 
 /** As a client on this machine would write it: a server on all interfaces is also on the first. */
 function reachable(endpoint: Endpoint | undefined): string | undefined {

@@ -3,6 +3,7 @@
  * along, so that one run reports every fault. Whether components exist, are used and fit a pipeline is the builder's to
  * check.
  */
+import { BlockList, isIPv6 } from 'node:net';
 import { z } from 'zod';
 import type { ConfigFault } from '../errors.ts';
 import { duration } from './duration.ts';
@@ -26,6 +27,8 @@ export interface GatewayConfig {
 type Sections = Readonly<Record<string, unknown>>;
 
 interface ServiceConfig {
+  /** Off means that every route for data or queries answers that it is off, and that nothing else runs. */
+  readonly enabled: boolean;
   readonly extensions: readonly string[];
   /** By pipeline id; of a faulty pipeline the references that could be read. Without inherited names. */
   readonly pipelines: Readonly<Record<string, PipelineConfig>>;
@@ -50,6 +53,9 @@ interface TelemetryConfig {
 interface QueryConfig {
   readonly endpoint: string;
   readonly database_url?: Secret | undefined;
+  /** Without it everybody who reaches the endpoint reads what belongs to the default tenant. */
+  readonly auth?: { readonly authenticator: string } | undefined;
+  readonly allow_unauthenticated: boolean;
 }
 
 export interface Parsed<T> {
@@ -125,8 +131,17 @@ const telemetrySchema = z
   })
   .prefault({});
 
+const authSchema = z.strictObject({
+  authenticator: z.string().refine((id) => parseComponentId(id) !== undefined, ID_FORM),
+});
+
 const querySchema = z
-  .strictObject({ endpoint: endpointText().default(DEFAULT_QUERY_ENDPOINT), database_url: secret().optional() })
+  .strictObject({
+    endpoint: endpointText().default(DEFAULT_QUERY_ENDPOINT),
+    database_url: secret().optional(),
+    auth: authSchema.optional(),
+    allow_unauthenticated: z.boolean().default(false),
+  })
   .prefault({});
 
 const shutdownTimeout = duration({ max: MAX_SHUTDOWN_MS }).default(DEFAULT_SHUTDOWN_MS);
@@ -136,7 +151,7 @@ const keys = (...names: string[]) =>
   z.strictObject(Object.fromEntries(names.map((name) => [name, z.unknown().optional()]))).prefault({});
 
 const topSchema = keys('receivers', 'processors', 'exporters', 'extensions', 'service', 'query');
-const serviceSchema = keys('extensions', 'pipelines', 'telemetry', 'shutdown_timeout');
+const serviceSchema = keys('enabled', 'extensions', 'pipelines', 'telemetry', 'shutdown_timeout');
 const sectionsSchema = z.record(z.string(), z.unknown()).prefault({});
 const pipelinesSchema = sectionsSchema.refine((pipelines) => Object.keys(pipelines).length > 0, {
   message: 'found no pipeline; allowed: one or more, such as traces, logs and metrics',
@@ -162,6 +177,29 @@ export function parseGateway(raw: RawConfig): { config: GatewayConfig; faults: C
     query: read(querySchema, root.query, 'query') ?? querySchema.parse({}),
   };
   return { config, faults };
+}
+
+/**
+ * Nobody may read telemetry over a network by accident. Checked by what serves queries, and no concern of commands that
+ * only want the database.
+ */
+export function exposureFaults({ endpoint, auth, allow_unauthenticated }: QueryConfig): ConfigFault[] {
+  const host = parseEndpoint(endpoint)?.host;
+  if (host === undefined || isLoopback(host) || auth !== undefined || allow_unauthenticated) return [];
+  const message =
+    `found ${JSON.stringify(endpoint)}, which others can reach, and no query.auth;` +
+    ' allowed: a loopback address such as 127.0.0.1:16686, query.auth.authenticator, or query.allow_unauthenticated: true';
+  return [{ path: 'query.endpoint', message }];
+}
+
+/** 127.0.0.0/8 (RFC 1122, 3.2.1.3) and ::1 (RFC 4291, 2.5.3). */
+const LOOPBACK = new BlockList();
+LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
+LOOPBACK.addAddress('::1', 'ipv6');
+
+/** Other names could be resolved to anything. */
+function isLoopback(host: string): boolean {
+  return host.toLowerCase() === 'localhost' || LOOPBACK.check(host, isIPv6(host) ? 'ipv6' : 'ipv4');
 }
 
 /** Parses one section and keeps its faults. */
@@ -192,6 +230,7 @@ function readService(value: unknown, isOuterClean: boolean, read: Read, faults: 
     pipelines[id] = read(pipelineSchema, pipeline, appendPath('service.pipelines', [id])) ?? salvage(pipeline);
   }
   return {
+    enabled: read(z.boolean().default(true), service.enabled, 'service.enabled') ?? true,
     extensions: read(idList().default([]), service.extensions, 'service.extensions') ?? strings(service.extensions),
     pipelines,
     telemetry: read(telemetrySchema, service.telemetry, 'service.telemetry') ?? telemetrySchema.parse({}),

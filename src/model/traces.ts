@@ -36,6 +36,12 @@ export class Span {
   readonly start: number;
   readonly end: number;
   readonly attributes: Attributes;
+  /**
+   * Whether the ids are text (1 to 128 printable characters, in UTF-8) and not 16 and 8 bytes: those of the SDK span JSON
+   * are. A span that replaces this one must have the same. As OTLP such ids are invalid; who forwards the span sends
+   * the first 16 and 8 bytes of each id's SHA-256, or the bytes themselves of ids that are as many hex digits.
+   */
+  textIds = false;
   traceIdAt = 0;
   traceIdEnd = 0;
   spanIdAt = 0;
@@ -146,17 +152,21 @@ export class Span {
     return span;
   }
 
-  /** Lowercase hex. */
+  /** Lowercase hex, or the text of a text id. */
   get traceId(): string {
-    return hex(this.bytes, this.traceIdAt, this.traceIdEnd);
+    return this.id(this.traceIdAt, this.traceIdEnd);
   }
 
   get spanId(): string {
-    return hex(this.bytes, this.spanIdAt, this.spanIdEnd);
+    return this.id(this.spanIdAt, this.spanIdEnd);
   }
 
   get parentSpanId(): string {
-    return hex(this.bytes, this.parentSpanIdAt, this.parentSpanIdEnd);
+    return this.id(this.parentSpanIdAt, this.parentSpanIdEnd);
+  }
+
+  private id(at: number, end: number): string {
+    return this.textIds ? text(this.bytes, at, end) : hex(this.bytes, at, end);
   }
 
   get name(): string {

@@ -3,6 +3,7 @@
  * is refused whole; a record that is whole but invalid (its ids, its value) is left out and counted, so that one bad
  * record never costs its neighbours.
  */
+import { setImmediate } from 'node:timers/promises';
 import { InvalidDataError } from '../errors.ts';
 import type { Batches, ResourceGroup, ScopeGroup, Signal } from '../model/batch.ts';
 import { LogRecord } from '../model/logs.ts';
@@ -33,16 +34,57 @@ export interface DecodeContext {
   readonly limits: ShapeLimits;
 }
 
-type Records = Span | LogRecord | Metric;
-
-interface Grammar<R extends Records> {
-  /** Reads one record; undefined leaves it out. */
-  read(reader: Reader, end: number, rejections: Rejections): R | undefined;
+/** What a signal's requests are made of. */
+interface RecordOf {
+  traces: Span;
+  logs: LogRecord;
+  metrics: Metric;
 }
 
-const spans: Grammar<Span> = {
+type Records = RecordOf[Signal];
+
+interface Grammar<S extends Signal> {
+  /** Reads one record; undefined leaves it out. */
+  read(reader: Reader, end: number, rejections: Rejections): RecordOf[S] | undefined;
+  batch(envelope: Envelope, resources: ResourceGroup<RecordOf[S]>[]): Batches[S];
+}
+
+type Envelope = Pick<DecodeContext, 'tenant' | 'receivedAtMs'>;
+
+/**
+ * Bounds of one span, log record, resource or scope. Each is read, and later written, at one go, which must not keep
+ * other requests waiting for more than a tenth of a second (test/bench/hostile.ts).
+ */
+const MAX_AT_ONCE = { bytes: 8_388_608, nodes: 32_768 } as const;
+
+const TOO_LARGE =
+  `larger than ${MAX_AT_ONCE.bytes} bytes, or has more than ${MAX_AT_ONCE.nodes} attributes, values, events and links;` +
+  ' set limits for them in the SDK';
+
+/** Reads a record; undefined for one that is too large, which is left out. */
+function readModest<R extends Span | LogRecord>(
+  type: { read(reader: Reader, end: number): R },
+  reader: Reader,
+  end: number,
+  rejections: Rejections,
+): R | undefined {
+  const { pos, nodes } = reader;
+  if (end - pos <= MAX_AT_ONCE.bytes) {
+    const record = type.read(reader, end);
+    if (reader.nodes - nodes <= MAX_AT_ONCE.nodes) return record;
+  } else {
+    reader.record();
+    reader.pos = end;
+  }
+  rejections.add(1, `the record is ${TOO_LARGE}`);
+  return undefined;
+}
+
+const spans: Grammar<'traces'> = {
+  batch: (envelope, resources) => ({ signal: 'traces', ...envelope, resources }),
   read(reader, end, rejections) {
-    const span = Span.read(reader, end);
+    const span = readModest(Span, reader, end, rejections);
+    if (span === undefined) return undefined;
     const fault = invalidSpan(span);
     if (fault === undefined) return span;
     rejections.add(1, fault);
@@ -50,11 +92,16 @@ const spans: Grammar<Span> = {
   },
 };
 
-const logRecords: Grammar<LogRecord> = {
-  read: (reader, end, rejections) => withValidIds(LogRecord.read(reader, end), reader.limits, rejections),
+const logRecords: Grammar<'logs'> = {
+  batch: (envelope, resources) => ({ signal: 'logs', ...envelope, resources }),
+  read(reader, end, rejections) {
+    const record = readModest(LogRecord, reader, end, rejections);
+    return record && withValidIds(record, reader.limits, rejections);
+  },
 };
 
-const metrics: Grammar<Metric> = {
+const metrics: Grammar<'metrics'> = {
+  batch: (envelope, resources) => ({ signal: 'metrics', ...envelope, resources }),
   read(reader, end, rejections) {
     const metric = Metric.read(reader, end);
     metric.points = validPoints(metric, rejections);
@@ -62,33 +109,65 @@ const metrics: Grammar<Metric> = {
   },
 };
 
+const GRAMMARS: { readonly [S in Signal]: Grammar<S> } = { traces: spans, logs: logRecords, metrics };
+
+/** How many bytes, or messages in them, are read before other requests have the event loop. */
+const SLICE = { bytes: 4_194_304, nodes: 131_072 } as const;
+
 /**
- * Decodes a request. The views keep `bytes` alive and rely on it never changing.
+ * Decodes a request. The views keep `bytes` alive and rely on it never changing. A long one is read in slices, between
+ * which other requests run; a short one at one go.
  * @throws InvalidDataError when the body is not a request of this signal, or is beyond a limit.
  */
-export function decodeRequest<S extends Signal>(signal: S, bytes: Uint8Array, context: DecodeContext): Decoded<S> {
-  const rejections = new Rejections();
-  const read = READERS[signal];
-  const { tenant, receivedAtMs, limits } = context;
-  const batch = guard(signal, bytes, () => read({ tenant, receivedAtMs }, new Reader(bytes, limits), rejections));
-  return { batch, rejections };
+export async function decodeInSlices<S extends Signal>(
+  signal: S,
+  bytes: Uint8Array,
+  context: DecodeContext,
+): Promise<Decoded<S>> {
+  const reading = open(signal, bytes, context);
+  while (!advance(reading)) await setImmediate();
+  const { reader } = reading;
+  // What comes next of a long request would come on top of its last slice.
+  if (reader.pos > SLICE.bytes || reader.nodes > SLICE.nodes) await setImmediate();
+  return decoded(reading, context);
 }
 
-type Envelope = Pick<DecodeContext, 'tenant' | 'receivedAtMs'>;
+/** The same at one go, however long it is. */
+export function decodeRequest<S extends Signal>(signal: S, bytes: Uint8Array, context: DecodeContext): Decoded<S> {
+  const reading = open(signal, bytes, context);
+  while (!advance(reading));
+  return decoded(reading, context);
+}
 
-const READERS: { readonly [S in Signal]: (envelope: Envelope, reader: Reader, rejections: Rejections) => Batches[S] } =
-  {
-    traces: (envelope, ...input) => ({ signal: 'traces', ...envelope, resources: readGroups(spans, ...input) }),
-    logs: (envelope, ...input) => ({ signal: 'logs', ...envelope, resources: readGroups(logRecords, ...input) }),
-    metrics: (envelope, ...input) => ({ signal: 'metrics', ...envelope, resources: readGroups(metrics, ...input) }),
+function open<S extends Signal>(signal: S, bytes: Uint8Array, { limits }: DecodeContext): Reading<S> {
+  return {
+    signal,
+    grammar: GRAMMARS[signal],
+    reader: new Reader(bytes, limits),
+    rejections: new Rejections(),
+    groups: [],
+    resource: undefined,
+    scope: undefined,
   };
+}
 
-function guard<T>(signal: Signal, bytes: Uint8Array, read: () => T): T {
+function decoded<S extends Signal>(reading: Reading<S>, { tenant, receivedAtMs }: DecodeContext): Decoded<S> {
+  const { grammar, groups, rejections } = reading;
+  return { batch: grammar.batch({ tenant, receivedAtMs }, groups), rejections };
+}
+
+/**
+ * Reads a slice more; true at the end. No closure may hold what is read: an error keeps the functions alive that it came
+ * through, and with them all that a refused request had made.
+ */
+function advance<S extends Signal>(reading: Reading<S>): boolean {
   try {
-    return read();
+    return readSlice(reading);
   } catch (error) {
     if (!(error instanceof MalformedError)) throw error;
-    throw new InvalidDataError(`not a valid OTLP ${signal} request: ${error.message}${hint(bytes)}`, { cause: error });
+    const { signal, reader } = reading;
+    const message = `not a valid OTLP ${signal} request: ${error.message}${hint(reader.bytes)}`;
+    throw new InvalidDataError(message, { cause: error });
   }
 }
 
@@ -99,85 +178,114 @@ function hint([first, second]: Uint8Array): string {
   return '';
 }
 
-function readGroups<R extends Records>(
-  grammar: Grammar<R>,
-  reader: Reader,
-  rejections: Rejections,
-): ResourceGroup<R>[] {
-  const groups: ResourceGroup<R>[] = [];
-  const end = reader.bytes.length;
-  while (reader.pos < end) {
-    const tag = reader.tag(end);
-    if (tag === RESOURCE_GROUP) groups.push(readResourceGroup(grammar, reader, reader.fieldEnd(end), rejections));
-    else reader.skipValue(tag, end);
-  }
-  return groups;
+/** How far a request is read. */
+interface Reading<S extends Signal> {
+  readonly signal: S;
+  readonly grammar: Grammar<S>;
+  readonly reader: Reader;
+  readonly rejections: Rejections;
+  readonly groups: ResourceGroup<RecordOf[S]>[];
+  /** What is open: the scope lies in the resource. */
+  resource: OpenResource<RecordOf[S]> | undefined;
+  scope: OpenScope<RecordOf[S]> | undefined;
 }
 
-function readResourceGroup<R extends Records>(
-  grammar: Grammar<R>,
-  reader: Reader,
-  end: number,
-  rejections: Rejections,
-): ResourceGroup<R> {
+interface OpenResource<R extends Records> {
+  readonly start: number;
+  readonly end: number;
+  readonly heads: Resource[];
+  readonly scopes: ScopeGroup<R>[];
+  schemaUrl: string;
+  hasLegacy: boolean;
+  /** Set while it is read once more, for its scopes in the old spelling. */
+  isLegacy: boolean;
+}
+
+interface OpenScope<R extends Records> {
+  readonly end: number;
+  readonly heads: Scope[];
+  readonly records: R[];
+  schemaUrl: string;
+}
+
+function readSlice<S extends Signal>(reading: Reading<S>): boolean {
+  const { reader } = reading;
+  const lastPos = reader.pos + SLICE.bytes;
+  const lastNode = reader.nodes + SLICE.nodes;
+  while (reader.pos < lastPos && reader.nodes < lastNode) {
+    if (reading.scope !== undefined) readInScope(reading, reading.scope);
+    else if (reading.resource !== undefined) readInResource(reading, reading.resource);
+    else if (reader.pos < reader.bytes.length) readInRequest(reading);
+    else return true;
+  }
+  return false;
+}
+
+function readInRequest<S extends Signal>(reading: Reading<S>): void {
+  const { reader } = reading;
+  const tag = reader.tag(reader.bytes.length);
+  if (tag === RESOURCE_GROUP) openResource(reading, reader.fieldEnd(reader.bytes.length));
+  else reader.skipValue(tag, reader.bytes.length);
+}
+
+function openResource<S extends Signal>(reading: Reading<S>, end: number): void {
+  const { reader } = reading;
   reader.group();
-  const start = reader.pos;
-  const heads: Resource[] = [];
-  let schemaUrl = '';
-  let hasLegacy = false;
-  const scopes: ScopeGroup<R>[] = [];
-  while (reader.pos < end) {
-    const tag = reader.tag(end);
-    if (tag === GROUP.head) heads.push(readHead(Resource, heads, reader, end));
-    else if (tag === GROUP.member) scopes.push(readScopeGroup(grammar, reader, reader.fieldEnd(end), rejections));
-    else if (tag === GROUP.schemaUrl) schemaUrl = readText(reader, end);
-    else {
-      hasLegacy ||= tag === LEGACY_SCOPE_GROUP;
-      reader.skipValue(tag, end);
-    }
-  }
-  if (hasLegacy && scopes.length === 0) {
-    reader.pos = start;
-    readLegacyScopes(grammar, reader, end, rejections, scopes);
-  }
-  return { resource: merged(Resource, heads, reader), schemaUrl, scopes };
+  const empty = { heads: [], scopes: [], schemaUrl: '', hasLegacy: false, isLegacy: false };
+  reading.resource = { start: reader.pos, end, ...empty };
 }
 
-/** Where both spellings occur, the old one repeats the new one and is left out. */
-function readLegacyScopes<R extends Records>(
-  grammar: Grammar<R>,
-  reader: Reader,
-  end: number,
-  rejections: Rejections,
-  scopes: ScopeGroup<R>[],
-): void {
-  while (reader.pos < end) {
-    const tag = reader.tag(end);
-    if (tag !== LEGACY_SCOPE_GROUP) reader.skipValue(tag, end);
-    else scopes.push(readScopeGroup(grammar, reader, reader.fieldEnd(end), rejections));
+function readInResource<S extends Signal>(reading: Reading<S>, resource: OpenResource<RecordOf[S]>): void {
+  const { reader } = reading;
+  const { end, heads } = resource;
+  if (reader.pos === end) {
+    closeResource(reading, resource);
+    return;
+  }
+  const tag = reader.tag(end);
+  if (tag === (resource.isLegacy ? LEGACY_SCOPE_GROUP : GROUP.member)) openScope(reading, reader.fieldEnd(end));
+  else if (resource.isLegacy) reader.skipValue(tag, end);
+  else if (tag === GROUP.head) heads.push(readHead(Resource, heads, reader, end));
+  else if (tag === GROUP.schemaUrl) resource.schemaUrl = readText(reader, end);
+  else {
+    resource.hasLegacy ||= tag === LEGACY_SCOPE_GROUP;
+    reader.skipValue(tag, end);
   }
 }
 
-function readScopeGroup<R extends Records>(
-  grammar: Grammar<R>,
-  reader: Reader,
-  end: number,
-  rejections: Rejections,
-): ScopeGroup<R> {
-  reader.group();
-  const heads: Scope[] = [];
-  let schemaUrl = '';
-  const records: R[] = [];
-  while (reader.pos < end) {
-    const tag = reader.tag(end);
-    if (tag === GROUP.head) heads.push(readHead(Scope, heads, reader, end));
-    else if (tag === GROUP.member) {
-      const record = grammar.read(reader, reader.fieldEnd(end), rejections);
-      if (record !== undefined) records.push(record);
-    } else if (tag === GROUP.schemaUrl) schemaUrl = readText(reader, end);
-    else reader.skipValue(tag, end);
+/** Where both spellings of scopes occur, the old one repeats the new one and is left out. */
+function closeResource<S extends Signal>(reading: Reading<S>, resource: OpenResource<RecordOf[S]>): void {
+  const { reader } = reading;
+  if (resource.hasLegacy && !resource.isLegacy && resource.scopes.length === 0) {
+    resource.isLegacy = true;
+    reader.pos = resource.start;
+    return;
   }
-  return { scope: merged(Scope, heads, reader), schemaUrl, records };
+  const { heads, schemaUrl, scopes } = resource;
+  reading.groups.push({ resource: merged(Resource, heads, reader), schemaUrl, scopes });
+  reading.resource = undefined;
+}
+
+function openScope<S extends Signal>(reading: Reading<S>, end: number): void {
+  reading.reader.group();
+  reading.scope = { end, heads: [], records: [], schemaUrl: '' };
+}
+
+function readInScope<S extends Signal>(reading: Reading<S>, scope: OpenScope<RecordOf[S]>): void {
+  const { grammar, reader, rejections } = reading;
+  const { end, heads, records } = scope;
+  if (reader.pos === end) {
+    reading.resource?.scopes.push({ scope: merged(Scope, heads, reader), schemaUrl: scope.schemaUrl, records });
+    reading.scope = undefined;
+    return;
+  }
+  const tag = reader.tag(end);
+  if (tag === GROUP.head) heads.push(readHead(Scope, heads, reader, end));
+  else if (tag === GROUP.member) {
+    const record = grammar.read(reader, reader.fieldEnd(end), rejections);
+    if (record !== undefined) records.push(record);
+  } else if (tag === GROUP.schemaUrl) scope.schemaUrl = readText(reader, end);
+  else reader.skipValue(tag, end);
 }
 
 /** `Resource` or `Scope`. */
@@ -188,7 +296,21 @@ interface HeadType<T> {
 
 function readHead<T>(type: HeadType<T>, before: readonly T[], reader: Reader, end: number): T {
   if (before.length > 0) reader.group();
-  return type.read(reader, reader.fieldEnd(end));
+  const { nodes } = reader;
+  const head = type.read(reader, modestEnd(reader, end));
+  if (reader.nodes - nodes > MAX_AT_ONCE.nodes) throw headTooLarge();
+  return head;
+}
+
+function modestEnd(reader: Reader, end: number): number {
+  const fieldEnd = reader.fieldEnd(end);
+  if (fieldEnd - reader.pos > MAX_AT_ONCE.bytes) throw headTooLarge();
+  return fieldEnd;
+}
+
+/** Every record below it would go with it, so the request does. */
+function headTooLarge(): MalformedError {
+  return new MalformedError(`a resource or scope is ${TOO_LARGE}`);
 }
 
 /** Protobuf merges a message field that occurs twice, which is what reading both, one behind the other, does. */

@@ -304,8 +304,10 @@ function hexBytes(value: JsonScalar): Uint8Array | undefined {
 /** The standard alphabet or the URL-safe one, padded or not. */
 function base64(value: JsonScalar): Uint8Array | undefined {
   if (typeof value !== 'string') return undefined;
-  const padding = value.endsWith('==') ? 2 : Number(value.endsWith('='));
+  const characters = value.length - (value.endsWith('==') ? 2 : Number(value.endsWith('=')));
+  // A single digit of a last group is not even one byte.
+  if (characters % 4 === 1) return undefined;
   const bytes = Buffer.from(value, 'base64');
   // Node passes over what is not base64, so that fewer bytes come out.
-  return bytes.length === Math.floor(((value.length - padding) * 3) / 4) ? bytes : undefined;
+  return bytes.length === Math.floor((characters * 3) / 4) ? bytes : undefined;
 }

@@ -4,6 +4,12 @@ import { WireWriter } from './wire_writer.ts';
 
 export type Encoding = 'protobuf' | 'json';
 
+/** Byte by byte what answers carry: SDKs compare it so. */
+export const CONTENT_TYPES: Readonly<Record<Encoding, string>> = {
+  protobuf: 'application/x-protobuf',
+  json: 'application/json',
+};
+
 /** Codes of google.rpc.Code that we answer. */
 export const RPC = {
   invalidArgument: 3,
@@ -53,6 +59,7 @@ export function exportResponse(signal: Signal, { rejected, message }: Answer, en
 
 /** What a client's program, not its developer, can make use of. */
 export type Detail =
+  /** An empty `field` names none. */
   | { readonly kind: 'bad_request'; readonly field: string; readonly description: string }
   | { readonly kind: 'retry_info'; readonly retryAfterMs: number };
 
@@ -84,14 +91,15 @@ const TYPE_URLS: Readonly<Record<Detail['kind'], string>> = {
 function detailJson(detail: Detail): object {
   if (detail.kind === 'retry_info') return { retryDelay: `${detail.retryAfterMs / 1000}s` };
   const { field, description } = detail;
-  return { fieldViolations: [{ field, description }] };
+  return field === '' ? {} : { fieldViolations: [{ field, description: shorten(description) }] };
 }
 
 function writeDetail(out: WireWriter, detail: Detail): void {
+  if (detail.kind === 'bad_request' && detail.field === '') return;
   writeMessage(out, 1, (inner) => {
     if (detail.kind === 'bad_request') {
       writeString(inner, 1, detail.field);
-      writeString(inner, 2, detail.description);
+      writeString(inner, 2, shorten(detail.description));
     } else {
       writeNumber(inner, 1, Math.floor(detail.retryAfterMs / 1000));
       writeNumber(inner, 2, Math.round((detail.retryAfterMs % 1000) * 1_000_000));

@@ -16,6 +16,7 @@ import { createDestination, deliverTo, type Destination } from './destination.ts
 import { fanOut } from './fanout.ts';
 import { planService, type Plan, type Planned, type PlannedPipeline } from './plan.ts';
 import { createService, type Part, type Service } from './service.ts';
+import { createShared } from './shared.ts';
 
 export interface BuildInput {
   readonly config: GatewayConfig;
@@ -28,21 +29,28 @@ export interface BuildInput {
   readonly metrics: Registry;
 }
 
+export interface BuiltService extends Service {
+  /** The extensions that can tell who a request is from, by id: for what is no component and asks them too. */
+  readonly authenticators: ReadonlyMap<string, Authenticator>;
+}
+
 /** Throws ConfigError with every fault of the configuration, each once. */
-export function buildService({ config, raw, faults, registry, logger, metrics }: BuildInput): Service {
+export function buildService({ config, raw, faults, registry, logger, metrics }: BuildInput): BuiltService {
   // With a file missing, what it would have defined would be reported as unknown.
   if (!raw.isComplete) throw new ConfigError(faults);
   const plan = planService({ config, raw, registry });
   const builder = new Builder(logger, createCounters(metrics));
   builder.build(plan);
+  builder.checkQuery(config);
   const all = unique([...faults, ...plan.faults, ...builder.faults]);
   if (all.length > 0) throw new ConfigError(all);
-  return createService({
+  const service = createService({
     pipelines: plan.pipelines.map((pipeline) => builder.describe(pipeline)),
     stages: builder.stages(),
     shutdownTimeoutMs: config.service.shutdown_timeout,
     logger,
   });
+  return { ...service, authenticators: builder.authenticators };
 }
 
 /** Stands where a fault left a pipeline without its end, so that the rest can be built and checked. */
@@ -51,14 +59,14 @@ const NOWHERE: Consumer<AnyBatch> = { consume: () => assert.fail('a pipeline wit
 class Builder {
   /** What the factories found wrong; paths are of the whole configuration. */
   readonly faults: ConfigFault[] = [];
+  readonly authenticators = new Map<string, Authenticator>();
   readonly #logger: Logger;
   readonly #counters: Counters;
-  readonly #extensions: Part[] = [];
+  readonly #extensions = new Map<string, Part>();
   readonly #destinations = new Map<string, Destination>();
   readonly #processors: Part[] = [];
   readonly #receivers: Part[] = [];
-  readonly #authenticators = new Map<string, Authenticator>();
-  readonly #shared = new Map<string, unknown>();
+  readonly #shared = createShared();
 
   constructor(logger: Logger, counters: Counters) {
     this.#logger = logger;
@@ -68,14 +76,23 @@ class Builder {
   build({ extensions, pipelines }: Plan): void {
     for (const planned of extensions) {
       const extension = this.#create(planned, {}, (config, settings) => planned.factory.create(config, settings));
-      if (extension) this.#extensions.push({ name: nameOf(planned), component: extension });
-      if (extension && isAuthenticator(extension)) this.#authenticators.set(planned.id, extension);
+      if (extension) this.#extensions.set(planned.id, { name: nameOf(planned), component: extension });
+      if (extension && isAuthenticator(extension)) this.authenticators.set(planned.id, extension);
     }
     for (const planned of uniqueById(pipelines.flatMap((pipeline) => pipeline.exporters))) this.#addExporter(planned);
     const heads = new Map(pipelines.map((pipeline) => [pipeline, this.#chain(pipeline)]));
     for (const planned of uniqueById(pipelines.flatMap((pipeline) => pipeline.receivers))) {
       this.#addReceiver(planned, heads);
     }
+  }
+
+  /** The query API is no component; whom it asks is checked here, where extensions are known. */
+  checkQuery({ query, service }: GatewayConfig): void {
+    const id = query.auth?.authenticator;
+    // One that is listed and was not built has faults of its own.
+    if (id === undefined || (service.extensions.includes(id) && !this.#extensions.has(id))) return;
+    if (!this.authenticators.has(id))
+      this.faults.push({ path: 'query.auth.authenticator', message: this.#unknown(id) });
   }
 
   /** In the order of starting. A processor may hand on what it holds when it stops, so those before it stop first. */
@@ -86,7 +103,7 @@ class Builder {
       exporters.push({ name: `exporter ${id}`, component: exporter });
       if (queue) queues.push({ name: `sending queue of exporter ${id}`, component: queue });
     }
-    const oneByOne = [...this.#extensions, exporters, queues, ...this.#processors, this.#receivers];
+    const oneByOne = [...this.#extensions.values(), exporters, queues, ...this.#processors, this.#receivers];
     return oneByOne.map((stage) => (Array.isArray(stage) ? stage : [stage]));
   }
 
@@ -170,24 +187,19 @@ class Builder {
       id: planned.id,
       logger: this.#loggerOf(planned, fields),
       authenticator: (id) => this.#authenticator(id),
-      shared: <T>(key: string, make: () => T): T => {
-        if (!this.#shared.has(key)) this.#shared.set(key, make());
-        // The key says what it is; components of one kind agree on it.
-        return this.#shared.get(key) as T;
-      },
+      shared: this.#shared,
     };
   }
 
   #authenticator(id: string): Authenticator {
-    const found = this.#authenticators.get(id);
+    const found = this.authenticators.get(id);
     if (found) return found;
-    const known = [...this.#authenticators.keys()].join(', ') || 'none';
-    throw new ConfigError([
-      {
-        path: 'auth.authenticator',
-        message: `found "${id}"; allowed: an authenticator of service.extensions (${known})`,
-      },
-    ]);
+    throw new ConfigError([{ path: 'auth.authenticator', message: this.#unknown(id) }]);
+  }
+
+  #unknown(id: string): string {
+    const known = [...this.authenticators.keys()].join(', ') || 'none';
+    return `found "${id}"; allowed: an authenticator of service.extensions (${known})`;
   }
 
   #loggerOf(planned: Planned, fields: object = {}): Logger {

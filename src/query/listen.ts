@@ -1,7 +1,6 @@
 /** The socket of the query API: listens, bounds what a connection may do, and closes without cutting answers off. */
 import { createServer } from 'node:http';
 import { getRequestListener } from '@hono/node-server';
-import type { Hono } from 'hono';
 import { close, listen as bind } from '../listen.ts';
 import { problem } from './problem.ts';
 
@@ -12,6 +11,11 @@ export interface Listening {
   close(): Promise<void>;
 }
 
+/** What a Hono app is to a socket. */
+interface App {
+  fetch(request: Request, bindings: object): Response | Promise<Response>;
+}
+
 const MAX_CONNECTIONS = 256;
 const REQUEST_TIMEOUT_MS = 30_000;
 /** A reader that takes nothing for this long loses its connection, and the answer that waits for it is freed. */
@@ -19,8 +23,8 @@ const IDLE_TIMEOUT_MS = 30_000;
 const GRACE_MS = 5_000;
 
 /** Rejects with one clear sentence when the endpoint cannot be bound. */
-export async function listen(app: Hono, host: string, port: number): Promise<Listening> {
-  const listener = getRequestListener(app.fetch, {
+export async function listen(app: App, host: string, port: number): Promise<Listening> {
+  const listener = getRequestListener((request, bindings) => app.fetch(request, bindings), {
     overrideGlobalObjects: false,
     // Hono answers for the routes; what fails before them is a request that HTTP allows and a URL does not.
     errorHandler: () => problem(400, 'The request line or the Host header is not valid.'),

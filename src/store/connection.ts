@@ -5,6 +5,7 @@
  */
 import { Client, Pool, type PoolClient, type QueryResult } from 'pg';
 import { PermanentError } from '../errors.ts';
+import { connectionSettings, tlsFault } from './connection_tls.ts';
 
 /** The oldest major version whose COPY, partitions and functions the statements rely on. */
 const OLDEST_SERVER = 15;
@@ -32,7 +33,7 @@ export interface PoolSettings {
 /** Connects at the first use. The caller ends the pool. A connection that breaks while idle is replaced in silence. */
 export function createPool({ url, max, applicationName, statementTimeoutMs }: PoolSettings): Pool {
   const pool = new Pool({
-    connectionString: url,
+    ...connectionSettings(url),
     max,
     application_name: applicationName,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
@@ -196,7 +197,7 @@ export function describeConnectionError(error: unknown, url: string): string {
   if (target === undefined) {
     return 'the database URL cannot be read: it should look like postgres://user:password@host:5432/database';
   }
-  return `the database cannot be used: ${reasonOf(error, target)}`;
+  return `the database cannot be used: ${tlsFault(url) ?? reasonOf(error, target)}`;
 }
 
 /** A database URL for people to read: without password and options. */
@@ -226,7 +227,7 @@ function untrusted({ where }: Target): string {
 /** Read by pg itself, so that the words fit what it connects to; undefined when it cannot read the URL. */
 function targetOf(url: string): Target | undefined {
   try {
-    const { host, port, user, database } = new Client({ connectionString: url });
+    const { host, port, user, database } = new Client(connectionSettings(url));
     const where = host.startsWith('/') ? host : `${host}:${port}`;
     return { host, where, user: user ?? '', database: database ?? '' };
   } catch {

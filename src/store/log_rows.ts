@@ -48,7 +48,7 @@ export function encodeLogRows(logs: Logs, buffers = new BufferPool()): Promise<E
   );
 }
 
-function writeLog(writer: CopyWriter, log: LogRecord, shared: Uint8Array, receivedAtMs: number): number {
+function writeLog(writer: CopyWriter, log: LogRecord, shared: Uint8Array, receivedAtMs: number): void {
   const { bytes } = log;
   writer.row(LOG_ROWS.columns.length);
   writeTimes(writer, log, receivedAtMs);
@@ -64,7 +64,6 @@ function writeLog(writer: CopyWriter, log: LogRecord, shared: Uint8Array, receiv
   writer.countOrNull(log.droppedAttributesCount);
   promotedFields(writer, log.promoted);
   writer.raw(shared);
-  return 1;
 }
 
 /** `ts` is when it happened, else when it was observed, else when it arrived: the order that OTLP recommends. */

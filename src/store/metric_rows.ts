@@ -51,10 +51,15 @@ export function encodeMetricRows(metrics: Metrics, buffers = new BufferPool()): 
     }
   }
   const { receivedAtMs } = metrics;
-  return encodeBatch(metrics, buffers.take(sizeHint(wireBytes, rows)), (writer, metric, shared) => {
-    for (const point of metric.points) writePoint(writer, metric, point, shared, receivedAtMs);
-    return metric.points.length;
-  });
+  return encodeBatch(
+    metrics,
+    buffers.take(sizeHint(wireBytes, rows)),
+    (writer, metric, shared, row) => {
+      const point = metric.points[row];
+      if (point !== undefined) writePoint(writer, metric, point, shared, receivedAtMs);
+    },
+    (metric) => metric.points.length,
+  );
 }
 
 function writePoint(

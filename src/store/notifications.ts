@@ -5,6 +5,7 @@
 import { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client, escapeIdentifier } from 'pg';
+import { connectionSettings } from './connection_tls.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const ANSWER_TIMEOUT_MS = 5_000;
@@ -66,7 +67,7 @@ async function listenOnce(settings: NotificationSettings, signal: AbortSignal, o
   // Our own, because only that can be given up while pg is still connecting.
   const socket = new Socket();
   const client = new Client({
-    connectionString: url,
+    ...connectionSettings(url),
     application_name: applicationName,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     query_timeout: ANSWER_TIMEOUT_MS,

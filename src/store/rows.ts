@@ -50,15 +50,21 @@ const MAX_BATCH_BYTES = 268_435_456;
 /** Room for what a row has besides the record's own bytes. */
 const ROW_OVERHEAD_BYTES = 448;
 
+/** Writes one row of a record, the `row`th of those it has, which ends in `shared`. */
+type WriteRow<R> = (writer: CopyWriter, record: R, shared: Uint8Array, row: number) => void;
+
+const oneRow = (): number => 1;
+
 /**
- * Encodes every record of a batch, in slices. `writeRows` writes the rows of one record, each ending in `shared`, and
- * returns how many there were. The rows lie in `room` where that is large enough.
+ * Encodes every record of a batch, in slices. The rows lie in `room` where that is large enough.
+ * @param rowsOf how many rows a record has
  * @throws InvalidDataError when they take more memory than one request may
  */
 export async function encodeBatch<R>(
   batch: Batch<Signal, R>,
   room: Buffer,
-  writeRows: (writer: CopyWriter, record: R, shared: Uint8Array) => number,
+  writeRow: WriteRow<R>,
+  rowsOf: (record: R) => number = oneRow,
 ): Promise<EncodedRows> {
   const writer = new CopyWriter(room);
   let items = 0;
@@ -68,11 +74,15 @@ export async function encodeBatch<R>(
       if (scope.records.length === 0) continue;
       const shared = sharedFields(batch, group, scope);
       for (const record of scope.records) {
-        items += writeRows(writer, record, shared);
-        if (writer.pos < sliceEnd) continue;
-        if (writer.pos > MAX_BATCH_BYTES) throw tooLarge();
-        sliceEnd = writer.pos + SLICE_BYTES;
-        await setImmediate();
+        const rows = rowsOf(record);
+        items += rows;
+        for (let row = 0; row < rows; row++) {
+          writeRow(writer, record, shared, row);
+          if (writer.pos < sliceEnd) continue;
+          if (writer.pos > MAX_BATCH_BYTES) throw tooLarge();
+          sliceEnd = writer.pos + SLICE_BYTES;
+          await setImmediate();
+        }
       }
     }
   }

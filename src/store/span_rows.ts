@@ -52,13 +52,11 @@ export function encodeSpanRows(traces: Traces, buffers = new BufferPool()): Prom
   return encodeBatch(traces, buffers.take(sizeHint(wireBytes, rows)), writeSpan);
 }
 
-function writeSpan(writer: CopyWriter, span: Span, shared: Uint8Array): number {
+function writeSpan(writer: CopyWriter, span: Span, shared: Uint8Array): void {
   const { bytes } = span;
   writer.row(SPAN_ROWS.columns.length);
-  writer.hex(bytes, span.traceIdAt, span.traceIdEnd);
-  writer.hex(bytes, span.spanIdAt, span.spanIdEnd);
-  if (isAllZero(bytes, span.parentSpanIdAt, span.parentSpanIdEnd)) writer.null();
-  else writer.hex(bytes, span.parentSpanIdAt, span.parentSpanIdEnd);
+  if (span.textIds) writeTextIds(writer, span);
+  else writeIds(writer, span);
   writer.text(bytes, span.nameAt, span.nameEnd);
   writer.smallint(apiKind(span.kind));
   writeTimes(writer, span);
@@ -76,7 +74,21 @@ function writeSpan(writer: CopyWriter, span: Span, shared: Uint8Array): number {
   writer.countOrNull(span.droppedLinksCount);
   promotedFields(writer, span.promoted);
   writer.raw(shared);
-  return 1;
+}
+
+function writeIds(writer: CopyWriter, span: Span): void {
+  const { bytes } = span;
+  writer.hex(bytes, span.traceIdAt, span.traceIdEnd);
+  writer.hex(bytes, span.spanIdAt, span.spanIdEnd);
+  if (isAllZero(bytes, span.parentSpanIdAt, span.parentSpanIdEnd)) writer.null();
+  else writer.hex(bytes, span.parentSpanIdAt, span.parentSpanIdEnd);
+}
+
+function writeTextIds(writer: CopyWriter, span: Span): void {
+  const { bytes } = span;
+  writer.text(bytes, span.traceIdAt, span.traceIdEnd);
+  writer.text(bytes, span.spanIdAt, span.spanIdEnd);
+  writer.textOrNull(bytes, span.parentSpanIdAt, span.parentSpanIdEnd);
 }
 
 /** A span without an end is open: no `ended_at`, no duration. One without a start began in 1970, who knows how long ago. */

@@ -26,6 +26,17 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   });
 }
 
+run('switched off, it answers data with 503 and ends with 0', async () => {
+  const child = startSluice(argumentsFor({ ...CONFIG, 'service.enabled': 'false' }));
+  const address = loggedAddress(child, /every request to ([\d.:]+)/);
+  const [line] = await once(createInterface(child.stdout), 'line');
+  assert.equal(line, 'sluice: disabled by service.enabled; every request is answered with 503');
+  assert.equal((await fetch(`http://${await address}/v1/traces`, { method: 'POST', body: '{}' })).status, 503);
+  const ended = exitOf(child);
+  child.kill();
+  assert.deepEqual(await ended, { code: 0, signal: null });
+});
+
 run('a SIGINT that arrives from the terminal and forwarded as well counts once', async () => {
   const { child } = await ready();
   const ended = exitOf(child);
@@ -96,14 +107,18 @@ async function ready(options: SluiceOptions = {}): Promise<Ready> {
   const child = startSluice(argumentsFor(CONFIG), options);
   const lines: string[] = [];
   const printed = createInterface(child.stdout).on('line', (line) => lines.push(line));
-  const address = new Promise<string>((resolve) => {
-    createInterface(child.stderr).on('line', (line) => {
-      const [, found] = /OTLP\/HTTP on http:\/\/([\d.:]+)/.exec(line) ?? [];
+  const address = loggedAddress(child, /OTLP\/HTTP on http:\/\/([\d.:]+)/);
+  await once(printed, 'line');
+  return { child, lines, port: Number((await address).split(':')[1]) };
+}
+
+function loggedAddress({ stderr }: Running, pattern: RegExp): Promise<string> {
+  return new Promise((resolve) => {
+    createInterface(stderr).on('line', (line) => {
+      const [, found] = pattern.exec(line) ?? [];
       if (found !== undefined) resolve(found);
     });
   });
-  await once(printed, 'line');
-  return { child, lines, port: Number((await address).split(':')[1]) };
 }
 
 /** An OTLP request of which only the beginning is sent, and which the gateway waits for. */

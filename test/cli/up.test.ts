@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -15,6 +16,7 @@ const Up = suite('sluice up');
 const ANY_PORT = '127.0.0.1:0';
 const ENDPOINTS = {
   SLUICE_OTLP_HTTP_ENDPOINT: ANY_PORT,
+  SLUICE_OTLP_GRPC_ENDPOINT: ANY_PORT,
   SLUICE_QUERY_ENDPOINT: ANY_PORT,
   SLUICE_METRICS_ENDPOINT: ANY_PORT,
 };
@@ -33,8 +35,8 @@ interface Ready {
   readonly queryUrl: string;
 }
 
-async function start(env: Record<string, string> = {}): Promise<Ready> {
-  const child = startSluice(['up'], { cwd, env: { ...ENDPOINTS, ...env } });
+async function start(env: Record<string, string> = {}, args: readonly string[] = []): Promise<Ready> {
+  const child = startSluice(['up', ...args], { cwd, env: { ...ENDPOINTS, ...env } });
   child.stderr.resume();
   const lines: string[] = [];
   for await (const line of createInterface({ input: child.stdout })) {
@@ -110,6 +112,37 @@ Up('uses the database of DATABASE_URL, and then makes no directory', async () =>
   assert.equal(await stop(running), 0);
   assert.deepEqual(await readdir(cwd), []);
   await database.close();
+});
+
+Up('switched off, it says so, and starts no database', async () => {
+  const child = startSluice(['up', '--set', 'service.enabled=false'], { cwd, env: ENDPOINTS });
+  child.stderr.resume();
+  const printed: string[] = [];
+  for await (const line of createInterface({ input: child.stdout })) {
+    printed.push(line);
+    if (line.startsWith('Open ')) break;
+  }
+  assert.match(printed[0] ?? '', /^Sluice is disabled by service\.enabled/);
+  const [url] = /http:.*(?=\/$)/.exec(printed[1] ?? '') ?? [];
+  assert.equal((await fetch(`${url}/healthz`)).status, 200);
+  assert.equal((await fetch(`${url}/observability/scans/s/trace`)).status, 503);
+  assert.deepEqual(await readdir(cwd), []);
+  assert.equal(await stop({ child, lines: printed, queryUrl: url ?? '' }), 0);
+});
+
+Up('with authentication, the query API asks the extension of the gateway', async () => {
+  const reader = randomBytes(16).toString('hex');
+  const extension =
+    'extensions.static_tokens={tokens: [{token: "${env:READER}", org_id: a, workspace_id: b, scopes: [scans:read]}]}';
+  const sets = [extension, 'service.extensions=[static_tokens]', 'query.auth.authenticator=static_tokens'];
+  const running = await start(
+    { READER: reader },
+    sets.flatMap((set) => ['--set', set]),
+  );
+  const url = `${running.queryUrl}/observability/scans/s/trace`;
+  assert.equal((await fetch(url)).status, 401);
+  assert.equal((await fetch(url, { headers: { authorization: `Bearer ${reader}` } })).status, 404);
+  assert.equal(await stop(running), 0);
 });
 
 Up('a taken port, a wrong database and an unreadable directory give one line each', async () => {

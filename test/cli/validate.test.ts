@@ -61,7 +61,7 @@ for await (const file of glob('config/*.yaml', { cwd: ROOT })) {
   validate(`${file} is sound and prints its pipelines`, async () => {
     const { code, stdout, stderr } = await sluice(['validate', '--config', file]);
     assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
-    assert.match(stdout, /^(?:(?:traces|logs|metrics)[^\n]*: \S+( → \S+)* → [^\n]+\n)+$/);
+    assert.match(stdout, /^(?:(?:traces|logs|metrics)[^\n]*: \S+(, \S+)*( → \S+)* → [^\n]+\n)+$/);
   });
 }
 

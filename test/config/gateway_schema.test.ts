@@ -3,8 +3,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
+import type { Environment } from '../../src/config/environment.ts';
 import { loadConfig } from '../../src/config/load.ts';
-import { parseComponentId, parseGateway } from '../../src/config/schema.ts';
+import { exposureFaults, parseComponentId, parseGateway } from '../../src/config/schema.ts';
 import type { ConfigFault } from '../../src/errors.ts';
 
 const test = suite('gateway schema');
@@ -15,10 +16,10 @@ test.before(async () => {
 });
 test.after(() => rm(directory, { recursive: true }));
 
-async function load(text: string) {
+async function load(text: string, env: Environment = {}) {
   const file = join(directory, 'config.yaml');
   await writeFile(file, text);
-  return loadConfig({ files: [file], sets: [], env: {} });
+  return loadConfig({ files: [file], sets: [], env });
 }
 
 const IDS: [id: string, parsed: object | undefined][] = [
@@ -50,7 +51,8 @@ test('a small gateway has defaults', async () => {
   );
   assert.deepEqual(config.service.telemetry, { logs: { level: 'info' }, metrics: {} });
   assert.equal(config.service.shutdown_timeout, 10_000);
-  assert.deepEqual(config.query, { endpoint: '127.0.0.1:16686' });
+  assert.equal(config.service.enabled, true);
+  assert.deepEqual(config.query, { endpoint: '127.0.0.1:16686', allow_unauthenticated: false });
 });
 
 test('a full gateway keeps what it says', async () => {
@@ -64,7 +66,8 @@ test('a full gateway keeps what it says', async () => {
         '  pipelines: {logs/2: {receivers: [a], processors: [b, c], exporters: [d]}}',
         '  telemetry: {logs: {level: DEBUG}, metrics: {address: ":8888"}}',
         '  shutdown_timeout: 1m',
-        `query: {endpoint: "[::1]:0", database_url: "${url}"}`,
+        '  enabled: false',
+        `query: {endpoint: "[::1]:0", database_url: "${url}", auth: {authenticator: a/b}, allow_unauthenticated: true}`,
       ].join('\n'),
     ),
   );
@@ -74,7 +77,55 @@ test('a full gateway keeps what it says', async () => {
   assert.equal(config.service.shutdown_timeout, 60_000);
   assert.equal(config.query.endpoint, '[::1]:0');
   assert.equal(config.query.database_url?.reveal(), url);
+  assert.equal(config.service.enabled, false);
+  assert.deepEqual(config.query.auth, { authenticator: 'a/b' });
+  assert.equal(config.query.allow_unauthenticated, true);
 });
+
+const SWITCHES: [variable: string, text: string, enabled: boolean | undefined][] = [
+  ['false', 'enabled: ${env:SWITCH:-true}', false],
+  ['True', 'enabled: ${env:SWITCH:-false}', true],
+  ['true', 'enabled: "${env:SWITCH:-false}"', true],
+  ['off', 'enabled: ${env:SWITCH:-false}', undefined],
+  ['1', 'enabled: ${env:SWITCH:-false}', undefined],
+  // Quoted, so that nothing does not count as not given, which would switch on.
+  ['', 'enabled: "${env:SWITCH:-false}"', undefined],
+];
+for (const [variable, text, enabled] of SWITCHES) {
+  test(`the switch ${text} with ${JSON.stringify(variable)} is ${enabled ?? 'a fault'}`, async () => {
+    const { config, faults } = parseGateway(await load(`service:\n  ${text}`, { SWITCH: variable }));
+    const found = faults.filter(({ path }) => path === 'service.enabled').map(({ message }) => message);
+    if (enabled === undefined) assert.match(String(found), /^found .*; allowed: true or false$/);
+    else assert.deepEqual([config.service.enabled, found], [enabled, []]);
+  });
+}
+
+const EXPOSED: [query: string, isFault: boolean][] = [
+  ['endpoint: 127.0.0.1:1', false],
+  ['endpoint: 127.8.9.1:1', false],
+  ['endpoint: "[::1]:1"', false],
+  ['endpoint: "[0:0:0:0:0:0:0:1]:1"', false],
+  ['endpoint: LOCALHOST:1', false],
+  ['endpoint: ":1"', true],
+  ['endpoint: 0.0.0.0:1', true],
+  ['endpoint: "[::]:1"', true],
+  ['endpoint: 10.127.0.1:1', true],
+  ['endpoint: 127.example:1', true],
+  ['endpoint: localhost.example:1', true],
+  ['endpoint: ":1", auth: {authenticator: tokens}', false],
+  ['endpoint: ":1", allow_unauthenticated: true', false],
+  ['endpoint: nowhere', false],
+];
+for (const [query, isFault] of EXPOSED) {
+  test(`a query API with ${query} is ${isFault ? 'a fault' : 'none'}`, async () => {
+    const { config } = parseGateway(await load(`query: {${query}}`));
+    const faults = exposureFaults(config.query);
+    assert.deepEqual(
+      faults.map(({ path }) => path),
+      isFault ? ['query.endpoint'] : [],
+    );
+  });
+}
 
 test('looking up a component finds no inherited names', async () => {
   const { config } = parseGateway(await load(MINIMAL));
@@ -119,7 +170,7 @@ const GATEWAY_FAULTS: [behaviour: string, text: string, faults: ConfigFault[]][]
       {
         path: 'service.pipeline',
         message:
-          'unknown key `pipeline`; did you mean `pipelines`? allowed: extensions, pipelines, telemetry, shutdown_timeout',
+          'unknown key `pipeline`; did you mean `pipelines`? allowed: enabled, extensions, pipelines, telemetry, shutdown_timeout',
       },
     ],
   ],

@@ -1,40 +1,14 @@
-/** Reads a request's body within its limit, which counts before and after decompression. */
+/** Reads a request's body within its limit. */
 import type { IncomingMessage } from 'node:http';
-import { promisify } from 'node:util';
-import { gunzip } from 'node:zlib';
-import { InvalidDataError } from '../../errors.ts';
+import { setImmediate } from 'node:timers/promises';
 import { HttpError } from './http_error.ts';
-
-const inflate = promisify(gunzip);
 
 /**
  * Leaves the request open when it fails, so that it can still be answered.
- * @throws HttpError 413 for a body over `maxBytes`, 415 for an unknown compression
- * @throws InvalidDataError when the compression is broken
+ * @throws HttpError 413 for a body over `maxBytes`
  */
 export async function readBody(request: IncomingMessage, maxBytes: number): Promise<Uint8Array> {
-  const isCompressed = isGzip(request.headers['content-encoding']);
-  const body = await readRaw(request, maxBytes);
-  return isCompressed ? inflateGzip(body, maxBytes) : body;
-}
-
-function isGzip(contentEncoding = ''): boolean {
-  switch (contentEncoding.trim().toLowerCase()) {
-    case '':
-    case 'identity':
-      return false;
-    case 'gzip':
-    case 'x-gzip':
-      return true;
-    default: {
-      const message = `unknown Content-Encoding "${contentEncoding}"; supported: identity, gzip`;
-      throw new HttpError('unsupported_compression', message);
-    }
-  }
-}
-
-async function readRaw(request: IncomingMessage, maxBytes: number): Promise<Uint8Array> {
-  if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes);
+  announcedWithin(request, maxBytes);
   const chunks: Buffer[] = [];
   let length = 0;
   const body: AsyncIterable<Buffer> = request.iterator({ destroyOnReturn: false });
@@ -43,17 +17,33 @@ async function readRaw(request: IncomingMessage, maxBytes: number): Promise<Uint
     if (length > maxBytes) throw tooLarge(maxBytes);
     chunks.push(chunk);
   }
-  return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks, length);
+  return join(chunks);
 }
 
-async function inflateGzip(body: Uint8Array, maxBytes: number): Promise<Uint8Array> {
-  if (body.length === 0) return body;
-  try {
-    return await inflate(body, { maxOutputLength: maxBytes });
-  } catch (cause) {
-    if (cause instanceof RangeError) throw tooLarge(maxBytes);
-    throw new InvalidDataError('the body is not valid gzip', { cause });
+/** So much is copied before other requests have the event loop. */
+const COPY_BYTES = 4_194_304;
+
+/** One buffer of several, as `Buffer.concat` makes it, without holding up others when it is long. */
+export async function join(chunks: readonly Buffer[]): Promise<Buffer> {
+  const [only] = chunks;
+  if (chunks.length === 1 && only !== undefined) return only;
+  const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+  if (length <= COPY_BYTES) return Buffer.concat(chunks, length);
+  const joined = Buffer.allocUnsafeSlow(length);
+  let at = 0;
+  let pauseAt = COPY_BYTES;
+  for (const chunk of chunks) {
+    at += chunk.copy(joined, at);
+    if (at < pauseAt) continue;
+    pauseAt = at + COPY_BYTES;
+    await setImmediate();
   }
+  return joined;
+}
+
+/** Throws HttpError 413 where the headers alone say that the body is too large. */
+export function announcedWithin({ headers }: IncomingMessage, maxBytes: number): void {
+  if (Number(headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes);
 }
 
 function tooLarge(maxBytes: number): HttpError {

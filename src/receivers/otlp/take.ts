@@ -4,7 +4,7 @@ import { PermanentError } from '../../errors.ts';
 import { itemCount, type AnyBatch, type Signal } from '../../model/batch.ts';
 import type { Tenant } from '../../model/tenant.ts';
 import type { ShapeLimits } from '../../model/wire.ts';
-import { decodeRequest } from '../../otlp/decode.ts';
+import { decodeInSlices } from '../../otlp/decode.ts';
 import { jsonToProtobuf } from '../../otlp/json_decode.ts';
 import { Rejections } from '../../otlp/rejections.ts';
 import type { Encoding } from '../../otlp/status.ts';
@@ -28,10 +28,16 @@ export async function takeRequest(request: OtlpRequest, limits: ShapeLimits, nex
   if (consumer === undefined) throw new PermanentError(`no pipeline takes ${signal} from this receiver`);
   const left = new Rejections();
   const bytes = encoding === 'json' ? await jsonToProtobuf(signal, body, limits, left) : body;
-  const { batch, rejections } = decodeRequest<Signal>(signal, bytes, { tenant, receivedAtMs, limits });
-  const taken = itemCount(batch) === 0 ? ACCEPTED : await consumer.consume(batch);
+  const { batch, rejections } = await decodeInSlices<Signal>(signal, bytes, { tenant, receivedAtMs, limits });
+  const items = itemCount(batch);
+  const taken = items === 0 ? ACCEPTED : await consumer.consume(batch);
+  const invalid = left.count + rejections.count;
+  const hint = signal === 'traces' && items === 0 && invalid > 0 ? NO_VALID_SPAN : '';
   return {
-    rejected: left.count + rejections.count + taken.rejected,
-    message: [left.message, rejections.message, taken.message].filter((part) => part !== '').join('; '),
+    rejected: invalid + taken.rejected,
+    message: [left.message, rejections.message, hint, taken.message].filter((part) => part !== '').join('; '),
   };
 }
+
+/** Any message of OTLP can be read as a span, though its ids give it away. */
+const NO_VALID_SPAN = 'no span of the request is valid: are these logs or metrics, sent to the path of traces?';
