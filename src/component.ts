@@ -24,6 +24,8 @@ export const ACCEPTED: Outcome = Object.freeze({ rejected: 0, message: '' });
  */
 export interface Consumer<B extends AnyBatch> {
   consume(batch: B): Promise<Outcome>;
+  /** Counts items that the receiver itself left out of a batch, so that nothing vanishes uncounted. */
+  refuse?(items: number): void;
 }
 
 /** The first consumer of each signal that a receiver's pipelines carry. */
@@ -63,6 +65,8 @@ export interface Exporter extends Component {
   /** Without it every request is encoded and sent by itself, in its own time. */
   readonly queue?: QueueSettings;
   encode(batch: AnyBatch): Promise<QueueRecord>;
+  /** About how many bytes `encode` makes of a batch, found out without encoding it; bounds what is in memory at once. */
+  sizeOf?(batch: AnyBatch): number;
   /**
    * Delivers all records (of one signal and format) or none. Rejects with PermanentError when the destination will never
    * take them, with RetryableError when it may later.

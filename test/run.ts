@@ -7,7 +7,8 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { glob } from 'node:fs/promises';
+import { glob, mkdir, rm } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { testServer } from './support/postgres.ts';
 
@@ -58,12 +59,18 @@ if (waiting.length === 0) {
   process.exit(1);
 }
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, interrupt);
+// Nothing is written outside the clone; what a killed run left is swept by the next one.
+const temporary = fileURLToPath(new URL('.sluice/test', ROOT));
+await rm(temporary, { recursive: true, force: true });
+await mkdir(temporary, { recursive: true });
+process.env['TMPDIR'] = temporary;
 const server = await testServer();
 const env = { ...testEnvironment(), SLUICE_TEST_SERVER_URL: server.url };
 try {
   process.exitCode = summarise(await runAll(env));
 } finally {
   await server.stop();
+  await rm(temporary, { recursive: true, force: true });
 }
 
 async function testFiles(filters: readonly string[]): Promise<string[]> {

@@ -1,4 +1,5 @@
 /** `sluice query`: the query API by itself, for a database that gateways elsewhere write to. */
+import type { Pool } from 'pg';
 import assert from 'node:assert/strict';
 import type { Authenticator } from '../component.ts';
 import { parseEndpoint } from '../config/endpoint.ts';
@@ -16,6 +17,7 @@ import { admitAll, admitByToken } from '../query/reader.ts';
 import { createDisabledQueryApp, createQueryApp } from '../query/server.ts';
 import { registry } from '../registry.ts';
 import { createPool, describeConnectionError, requireServerVersion } from '../store/connection.ts';
+import { requireSchema } from '../store/migrate.ts';
 import { READ_LIMITS, spanReader } from '../store/span_tree.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { createMetricsRegistry } from '../telemetry/metrics.ts';
@@ -41,6 +43,11 @@ export interface RunningQuery {
   shutdown(): Promise<void>;
 }
 
+async function requireTables(pool: Pool): Promise<void> {
+  await requireServerVersion(pool);
+  await requireSchema(pool);
+}
+
 /** Rejects with one clear line when the database cannot be used or the endpoint cannot be bound; nothing stays open. */
 export async function startQuery({
   endpoint,
@@ -55,7 +62,7 @@ export async function startQuery({
     statementTimeoutMs: READ_LIMITS.timeoutMs,
   });
   try {
-    await requireServerVersion(pool).catch((error: unknown) => {
+    await requireTables(pool).catch((error: unknown) => {
       throw error instanceof PermanentError ? error : new Error(describeConnectionError(error, databaseUrl));
     });
     const admit = authenticator === undefined ? admitAll : admitByToken(authenticator);

@@ -3,17 +3,20 @@
  * once, to rows in binary COPY format; requests that wait together are stored by one COPY and one commit.
  */
 import { z } from 'zod';
-import { exporterFactory, type QueueRecord } from '../component.ts';
+import type { Pool } from 'pg';
+import { exporterFactory, type Logger, type QueueRecord } from '../component.ts';
 import { secret } from '../config/secret.ts';
 import { sendingQueue } from '../config/sending_queue.ts';
 import { duration } from '../config/duration.ts';
+import { PermanentError } from '../errors.ts';
 import type { AnyBatch } from '../model/batch.ts';
 import { BufferPool } from '../store/buffer_pool.ts';
 import { createPool } from '../store/connection.ts';
 import { copyRows } from '../store/copy.ts';
 import { encodeLogRows, LOG_ROWS } from '../store/log_rows.ts';
 import { encodeMetricRows, METRIC_ROWS } from '../store/metric_rows.ts';
-import type { EncodedRows } from '../store/rows.ts';
+import { requireSchema } from '../store/migrate.ts';
+import { predictRowBytes, type EncodedRows } from '../store/rows.ts';
 import { encodeSpanRows, SPAN_ROWS } from '../store/span_rows.ts';
 
 export const postgres = exporterFactory({
@@ -26,7 +29,7 @@ export const postgres = exporterFactory({
       .describe('Limit of one COPY; when it is over, the data is sent again.'),
     sending_queue: sendingQueue(),
   }),
-  create({ database_url, statement_timeout, sending_queue }) {
+  create({ database_url, statement_timeout, sending_queue }, { logger }) {
     const pool = createPool({
       url: database_url.reveal(),
       max: sending_queue.num_consumers,
@@ -37,6 +40,8 @@ export const postgres = exporterFactory({
     return {
       queue: sending_queue,
       encode: (batch) => encode(batch, buffers),
+      sizeOf: predictRowBytes,
+      start: () => startWith(pool, logger),
       async send(records) {
         const chunks = records.map(({ bytes }) => bytes);
         await copyRows(pool, formatOf(records), chunks);
@@ -47,6 +52,16 @@ export const postgres = exporterFactory({
     };
   },
 });
+
+/** A database that is away now may come back; one whose tables are not ours never fits. */
+async function startWith(pool: Pool, logger: Logger): Promise<void> {
+  try {
+    await requireSchema(pool);
+  } catch (error) {
+    if (error instanceof PermanentError) throw error;
+    logger.warn({ err: error }, 'the database is away; data is refused until it is back');
+  }
+}
 
 async function encode(batch: AnyBatch, buffers: BufferPool): Promise<QueueRecord> {
   const { signal, tenant } = batch;

@@ -5,7 +5,7 @@
  */
 import { setImmediate } from 'node:timers/promises';
 import { InvalidDataError } from '../errors.ts';
-import type { Signal } from '../model/batch.ts';
+import { SIGNALS, type Signal } from '../model/batch.ts';
 import type { ShapeLimits } from '../model/wire.ts';
 import { ANY_VALUE_MESSAGE, REQUESTS, type Field, type Message, type Unit } from './fields.ts';
 import { JsonTokens } from './json_tokens.ts';
@@ -163,14 +163,24 @@ class Transcoder {
     if (tokens.peek() !== QUOTE) throw tokens.syntaxError('expected a key');
     const keyAt = tokens.pos;
     let field: Field | undefined;
-    if (tokens.plainString()) field = top.message?.byName.get(tokens.bytes, tokens.start, tokens.end);
-    else {
+    if (tokens.plainString()) {
+      field = top.message?.byName.get(tokens.bytes, tokens.start, tokens.end);
+      if (field === undefined && this.depth === 1) this.foreignRecords(tokens.start, tokens.end);
+    } else {
       tokens.pos = keyAt;
       const key = Buffer.from(tokens.string(), 'utf8');
       field = top.message?.byName.get(key, 0, key.length);
     }
     tokens.expect(COLON);
     return field;
+  }
+
+  /** Says so where the unknown key of a request is known in that of another signal: it came to the wrong path. */
+  private foreignRecords(start: number, end: number): void {
+    for (const signal of SIGNALS) {
+      const field = REQUESTS[signal].byName.get(this.tokens.bytes, start, end);
+      if (field !== undefined) this.rejections.warn(1, `"${field.name}" left out: ${signal} have a path of their own`);
+    }
   }
 
   /** Null means absent. A null element keeps its place where places count: among values, and among records. */

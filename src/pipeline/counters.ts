@@ -49,6 +49,7 @@ export function countReceived(edge: ReturnType<Counters['receiver']>, next: Cons
         throw error;
       }
     },
+    refuse: (items) => edge.refused(items),
   };
 }
 

@@ -5,6 +5,8 @@ import { itemCount, type AnyBatch } from '../model/batch.ts';
 import type { Counters } from './counters.ts';
 import { SendingQueue } from './sending_queue.ts';
 
+const MAX_BYTES_IN_FLIGHT = 268_435_456;
+
 /** One exporter with its queue; serves every pipeline that names it. */
 export interface Destination {
   readonly exporter: Exporter;
@@ -18,13 +20,36 @@ export function createDestination(exporter: Exporter, logger: Logger): Destinati
   const encode = watch((batch: AnyBatch) => exporter.encode(batch), 'encoding failed');
   const send = watch((records: readonly QueueRecord[]) => exporter.send(records), 'sending failed');
   const queue = exporter.queue && new SendingQueue(exporter.queue, send);
+  const reserve = byteBudget(MAX_BYTES_IN_FLIGHT);
   return {
     exporter,
     queue,
     deliver: async (batch) => {
-      const record = await encode(batch);
-      await (queue ? queue.deliver(record) : send([record]));
+      const release = reserve(exporter.sizeOf?.(batch) ?? 0);
+      try {
+        const record = await encode(batch);
+        await (queue ? queue.deliver(record) : send([record]));
+      } finally {
+        release();
+      }
     },
+  };
+}
+
+/**
+ * A small request can grow much: each of its rows repeats the resource. What is being encoded and sent at once is bounded,
+ * and more is refused for now. A batch that is larger than the bound is taken when it comes alone.
+ */
+function byteBudget(most: number): (bytes: number) => () => void {
+  let reserved = 0;
+  return (bytes) => {
+    if (reserved > 0 && reserved + bytes > most) {
+      throw new RetryableError(`too much is on its way to the exporter: ${reserved} bytes`, { retryAfterMs: 1000 });
+    }
+    reserved += bytes;
+    return () => {
+      reserved -= bytes;
+    };
   };
 }
 

@@ -10,6 +10,9 @@ import { PermanentError, RetryableError } from '../errors.ts';
 /** Bound on the bytes that wait in one queue; what is being sent counts no more. */
 const MAX_WAITING_BYTES = 256 * 1024 * 1024;
 
+/** Records that share a send have so many bytes together at the most: a large one must not keep small ones waiting. */
+const MAX_SHARED_BYTES = 8 * 1024 * 1024;
+
 /** When the sender of a refused record should come back. */
 const RETRY_AFTER_MS = 1000;
 
@@ -124,15 +127,19 @@ export class SendingQueue implements Component {
   }
 
   /** Takes the oldest record of the lane, and those behind it as long as they fit into `batch.max_size` items. */
-  #takeFrom(key: string, maxItems = this.#settings.batch.max_size): Waiting[] {
+  #takeFrom(key: string, maxItems = this.#settings.batch.max_size, maxBytes = MAX_SHARED_BYTES): Waiting[] {
     const group: Waiting[] = [];
     const lane = this.#lanes.get(key);
     let next = lane?.head;
     let items = 0;
-    while (next && (group.length === 0 || items + next.record.items <= maxItems)) {
+    let bytes = 0;
+    const fits = ({ record }: Waiting): boolean =>
+      items + record.items <= maxItems && bytes + record.bytes.byteLength <= maxBytes;
+    while (next && (group.length === 0 || fits(next))) {
       const taken: Waiting = next;
       group.push(taken);
       items += taken.record.items;
+      bytes += taken.record.bytes.byteLength;
       this.#waitingBytes -= taken.record.bytes.byteLength;
       next = taken.next;
       taken.next = undefined;
@@ -163,7 +170,7 @@ export class SendingQueue implements Component {
   #cut(): void {
     this.#isCut = true;
     for (const key of this.#lanes.keys()) {
-      for (const waiting of this.#takeFrom(key, Infinity)) waiting.reject(shutDownError());
+      for (const waiting of this.#takeFrom(key, Infinity, Infinity)) waiting.reject(shutDownError());
     }
   }
 }

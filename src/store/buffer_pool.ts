@@ -3,23 +3,28 @@
  * for each request makes the garbage collector run for their sake alone.
  */
 
-/** Larger ones are not kept. */
+/** Smaller ones cost little to allocate, and would keep the larger ones out; still larger ones are not kept for long. */
+const MIN_BUFFER_BYTES = 65_536;
 const MAX_BUFFER_BYTES = 4_194_304;
 const MAX_BUFFERS = 16;
+/** A buffer serves what fills at least such a part of it. */
+const MAX_WASTE = 4;
 
 export class BufferPool {
   private readonly free: Buffer[] = [];
 
   /** A buffer of at least so many bytes, with anything in it. */
   take(bytes: number): Buffer {
-    const at = this.free.findIndex((buffer) => buffer.length >= bytes);
+    const at = this.free.findIndex(({ length }) => length >= bytes && length <= bytes * MAX_WASTE);
     const [buffer] = at < 0 ? [] : this.free.splice(at, 1);
     return buffer ?? Buffer.allocUnsafeSlow(bytes);
   }
 
-  /** Takes back memory that nobody reads any more, given as any view of it. */
+  /** Takes back memory that nobody reads any more, given as any view of it. The oldest gives way. */
   give({ buffer }: Uint8Array): void {
-    if (buffer.byteLength > MAX_BUFFER_BYTES || this.free.length >= MAX_BUFFERS) return;
-    if (buffer instanceof ArrayBuffer) this.free.push(Buffer.from(buffer));
+    if (!(buffer instanceof ArrayBuffer)) return;
+    if (buffer.byteLength < MIN_BUFFER_BYTES || buffer.byteLength > MAX_BUFFER_BYTES) return;
+    if (this.free.length >= MAX_BUFFERS) this.free.shift();
+    this.free.push(Buffer.from(buffer));
   }
 }

@@ -9,6 +9,7 @@ import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import {
   access,
   chown,
@@ -67,8 +68,8 @@ const SERVER_SETTINGS = {
   shared_buffers: '256MB',
   work_mem: '16MB',
   maintenance_work_mem: '128MB',
-  max_wal_size: '4GB',
-  checkpoint_timeout: '15min',
+  max_wal_size: '1GB',
+  checkpoint_timeout: '5min',
   random_page_cost: 1.1,
   jit: 'off',
   // Parallel queries share memory that is reserved, else in files of the data directory, never in /dev/shm.
@@ -155,14 +156,22 @@ function hasPrograms(module: unknown): module is Programs {
 
 async function openDirectory(directory: string): Promise<void> {
   try {
-    const topmost = await mkdir(directory, { recursive: true, mode: 0o700 });
+    const topmost = await makeFolders(directory);
     if (topmost !== undefined) await giveToParentOwner(directory, topmost);
-    await access(directory, constants.R_OK | constants.W_OK | constants.X_OK);
     await readdir(directory);
+    await access(directory, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch (error) {
     const reason = error instanceof Error && 'code' in error ? String(error.code) : String(error);
     throw new PermanentError(`the data directory ${directory} cannot be read and written (${reason})`);
   }
+}
+
+/** Resolves to the topmost folder that it made. One by one: under /proc, Node's recursive way never ends. */
+async function makeFolders(directory: string): Promise<string | undefined> {
+  const missing: string[] = [];
+  for (let at = directory; !existsSync(at); at = path.dirname(at)) missing.unshift(at);
+  for (const folder of missing) await mkdir(folder, { mode: 0o700 });
+  return missing[0];
 }
 
 /** What root creates inside the folder of a user stays that user's. */

@@ -74,6 +74,14 @@ export async function migrationStatus(pool: Pool): Promise<MigrationState[]> {
   return migrations.map(({ version, name }, index) => ({ version, name, appliedAt: history[index]?.applied_at }));
 }
 
+/** Rejects with PermanentError, saying what to do, when the tables are not those that this program reads and writes. */
+export async function requireSchema(pool: Pool): Promise<void> {
+  const missing = (await migrationStatus(pool)).find(({ appliedAt }) => appliedAt === undefined);
+  if (missing !== undefined) {
+    throw new PermanentError(`the database lacks the migration ${missing.name}: run \`sluice migrate\` first`);
+  }
+}
+
 async function applyNext(client: PoolClient, migrations: readonly Migration[]): Promise<Migration | undefined> {
   await queryWithin(client, STATEMENT_TIMEOUT_MS, 'SELECT pg_advisory_xact_lock($1)', [ADVISORY_LOCK]);
   await client.query(CREATE_HISTORY);

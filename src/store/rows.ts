@@ -4,8 +4,11 @@
  */
 import { setImmediate } from 'node:timers/promises';
 import { InvalidDataError } from '../errors.ts';
-import type { Batch, ResourceGroup, ScopeGroup, Signal } from '../model/batch.ts';
+import type { AnyBatch, Batch, ResourceGroup, ScopeGroup, Signal } from '../model/batch.ts';
+import type { LogRecord } from '../model/logs.ts';
+import type { Metric } from '../model/metrics.ts';
 import type { Promoted } from '../model/promoted.ts';
+import type { Span } from '../model/traces.ts';
 import { CopyWriter } from './copy_writer.ts';
 import { jsonAttributes } from './json_values.ts';
 
@@ -93,6 +96,25 @@ function tooLarge(): InvalidDataError {
   return new InvalidDataError(
     `the rows of this request take more than ${MAX_BATCH_BYTES} bytes; send smaller batches, or smaller resources`,
   );
+}
+
+/** About how many bytes the rows of a batch take: each repeats what its group shares. */
+export function predictRowBytes(batch: AnyBatch): number {
+  let bytes = 0;
+  for (const { resource, scopes } of batch.resources) {
+    for (const { scope, records } of scopes) {
+      const shared = resource.end - resource.start + scope.end - scope.start;
+      for (const record of records) bytes += recordBytes(record, shared);
+    }
+  }
+  return bytes;
+}
+
+function recordBytes(record: Span | LogRecord | Metric, shared: number): number {
+  if (!('points' in record)) return sizeHint(record.end - record.start + shared, 1);
+  let bytes = 0;
+  for (const point of record.points) bytes += sizeHint(point.end - point.start + shared, 1);
+  return bytes;
 }
 
 /** How much room the rows of a batch will take, roughly: what the records take on the wire, and each row's overhead. */

@@ -2,19 +2,28 @@
  * The load of the pipeline benchmark, in a process of its own: so many connections, each with one request under way.
  * Every request is a trace of its own, since identical requests may be stored once only.
  *
- * Takes `{url, connections, seconds, spans}` as JSON in its first argument, prints `{spans, seconds, latenciesMs}`.
+ * Takes `{url, token, connections, seconds, spans}` as JSON on its standard input, where a token is nobody else's to see,
+ * and prints `{spans, seconds, latenciesMs}`.
  */
 import { randomBytes } from 'node:crypto';
 import { Agent, request } from 'node:http';
+import { json } from 'node:stream/consumers';
 import { z } from 'zod';
 import { traceRequest } from './spans.ts';
 
-const Load = z.object({ url: z.url(), connections: z.int(), seconds: z.number(), spans: z.int() });
+const Load = z.object({
+  url: z.url(),
+  token: z.string().optional(),
+  connections: z.int(),
+  seconds: z.number(),
+  spans: z.int(),
+});
 
 const BODIES = 32;
 const TRACE_ID_BYTES = 16;
 
-const load = Load.parse(JSON.parse(process.argv[2] ?? ''));
+const load = Load.parse(await json(process.stdin));
+const credential = load.token === undefined ? {} : { authorization: `Bearer ${load.token}` };
 const agent = new Agent({ keepAlive: true, maxSockets: load.connections });
 const bodies = Array.from({ length: BODIES }, () => {
   const body = Buffer.from(traceRequest(load.spans, `scan-${randomBytes(6).toString('hex')}`));
@@ -44,7 +53,7 @@ async function sendUntilEnd(): Promise<void> {
 
 function post(body: Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
-    const headers = { 'content-type': 'application/x-protobuf', 'content-length': body.length };
+    const headers = { 'content-type': 'application/x-protobuf', 'content-length': body.length, ...credential };
     const sent = request(load.url, { method: 'POST', agent, headers }, (response) => {
       response.resume();
       response.on('end', () => {

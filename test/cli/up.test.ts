@@ -163,7 +163,7 @@ Up('a taken port, a wrong database and an unreadable directory give one line eac
       { DATABASE_URL: wrong.href },
       /^sluice: the database cannot be used: [^\n]* refuses the password of user sluice\n$/,
     ],
-    [{ SLUICE_DATA_DIR: path.join(cwd, 'file') }, /^sluice: the data directory [^\n]* \(EEXIST\)\n$/],
+    [{ SLUICE_DATA_DIR: path.join(cwd, 'file') }, /^sluice: the data directory [^\n]* \(ENOTDIR\)\n$/],
   ];
   for (const [env, says] of cases) {
     const { code, stderr } = await sluice(['up'], { cwd, env: { ...ENDPOINTS, ...env } });

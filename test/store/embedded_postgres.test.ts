@@ -232,7 +232,7 @@ Server('says what is wrong with a directory it cannot use', async () => {
   const folder = await temporaryFolder();
   const file = path.join(folder, 'file');
   await writeFile(file, '');
-  assert.match(await refusal(file), /^the data directory .*file cannot be read and written \(EEXIST\)$/);
+  assert.match(await refusal(file), /^the data directory .*file cannot be read and written \(ENOTDIR\)$/);
 
   const foreign = path.join(folder, 'foreign');
   await mkdir(path.join(foreign, 'postgres', 'something'), { recursive: true });

@@ -71,10 +71,12 @@ const INFLATE: Readonly<
 class Budget {
   readonly chunkSize: number;
   readonly #maxBytes: number;
+  readonly #ratio: number;
   readonly #message: string;
   #bytes = 0;
 
   constructor(compressedBytes: number, { max_request_body_size, max_decompression_ratio }: InflateLimits) {
+    this.#ratio = max_decompression_ratio;
     const ratioBytes = Math.max(RATIO_FREE_BYTES, compressedBytes * max_decompression_ratio);
     this.#maxBytes = Math.min(max_request_body_size, ratioBytes);
     this.#message =
@@ -90,9 +92,10 @@ class Budget {
     this.#bytes = 0;
   }
 
-  add(bytes: number): void {
+  add(bytes: number, consumed: number): void {
     this.#bytes += bytes;
-    if (this.#bytes > this.#maxBytes) throw new HttpError('too_large', this.#message);
+    if (this.#bytes > this.#maxBytes || this.#bytes > RATIO_FREE_BYTES + consumed * this.#ratio)
+      throw new HttpError('too_large', this.#message);
   }
 }
 
@@ -111,7 +114,7 @@ async function run(
   const output: AsyncIterable<Buffer> = engine;
   engine.end(body);
   for await (const piece of output) {
-    budget.add(piece.length);
+    budget.add(piece.length, engine.bytesWritten);
     pieces.push(piece);
   }
   return { pieces, consumed: engine.bytesWritten };

@@ -32,6 +32,7 @@ export async function takeRequest(request: OtlpRequest, limits: ShapeLimits, nex
   const items = itemCount(batch);
   const taken = items === 0 ? ACCEPTED : await consumer.consume(batch);
   const invalid = left.count + rejections.count;
+  consumer.refuse?.(invalid);
   const hint = signal === 'traces' && items === 0 && invalid > 0 ? NO_VALID_SPAN : '';
   return {
     rejected: invalid + taken.rejected,
