@@ -38,7 +38,7 @@ export interface Component {
   shutdown?(deadline: AbortSignal): Promise<void>;
 }
 
-export type Processor<S extends Signal> = Component & Consumer<Batches[S]>;
+type Processor<S extends Signal> = Component & Consumer<Batches[S]>;
 
 /** One batch encoded for one exporter: finished bytes, which `send` writes as they are. */
 export interface QueueRecord {

@@ -26,7 +26,7 @@ export async function listen(
     server.listen(port, host === '' ? undefined : host);
     await once(server, 'listening');
   } catch (cause) {
-    throw new Error(`cannot listen on ${printed(host, port)}: ${reasonOf(cause)} (${setting})`);
+    throw new Error(`cannot listen on ${printed(host, port)}: ${reasonOf(cause)} (${setting})`, { cause });
   }
   const bound = server.address();
   assert(typeof bound === 'object' && bound !== null, 'a bound TCP server has an address');

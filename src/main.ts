@@ -168,6 +168,8 @@ function describe(error: unknown): string {
   const messages: string[] = [];
   for (let cause = error; cause !== undefined && messages.length < 8; cause = nextCause(cause)) {
     const message = cause instanceof Error ? cause.message : inspect(cause);
+    // What the system said, somebody above has put into words.
+    if (messages.length > 0 && cause instanceof Error && 'syscall' in cause) break;
     if (message !== '' && !messages.some((earlier) => earlier.includes(message))) messages.push(message);
   }
   return messages.join(': ').replaceAll(/\s*\n\s*/g, ' ') || 'failed without saying why';
