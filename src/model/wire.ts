@@ -18,9 +18,21 @@ export interface ShapeLimits {
   readonly max_nodes: number;
   /** How deep attribute values may nest. */
   readonly max_depth: number;
+  /**
+   * Bytes and messages of one span, log record, resource or scope. Each is read, and later written, at one go, which
+   * must not keep other requests waiting for more than a tenth of a second (test/bench/hostile.ts).
+   */
+  readonly max_record_bytes: number;
+  readonly max_record_nodes: number;
 }
 
-export const DEFAULT_SHAPE_LIMITS: ShapeLimits = { max_records: 50_000, max_nodes: 2_000_000, max_depth: 64 };
+export const DEFAULT_SHAPE_LIMITS: ShapeLimits = {
+  max_records: 50_000,
+  max_nodes: 2_000_000,
+  max_depth: 64,
+  max_record_bytes: 8_388_608,
+  max_record_nodes: 32_768,
+};
 
 /** A record may come in a resource, a scope and a metric of its own; those cost memory even when they are empty. */
 const GROUPS_PER_RECORD = 3;

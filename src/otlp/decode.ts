@@ -51,15 +51,12 @@ interface Grammar<S extends Signal> {
 
 type Envelope = Pick<DecodeContext, 'tenant' | 'receivedAtMs'>;
 
-/**
- * Bounds of one span, log record, resource or scope. Each is read, and later written, at one go, which must not keep
- * other requests waiting for more than a tenth of a second (test/bench/hostile.ts).
- */
-const MAX_AT_ONCE = { bytes: 8_388_608, nodes: 32_768 } as const;
-
-const TOO_LARGE =
-  `larger than ${MAX_AT_ONCE.bytes} bytes, or has more than ${MAX_AT_ONCE.nodes} attributes, values, events and links;` +
-  ' set limits for them in the SDK';
+function tooLarge(what: string, { max_record_bytes, max_record_nodes }: ShapeLimits): string {
+  return (
+    `${what} is larger than max_record_bytes (${max_record_bytes}), or has more than max_record_nodes ` +
+    `(${max_record_nodes}) attributes, values, events and links; set limits for them in the SDK`
+  );
+}
 
 /** Reads a record; undefined for one that is too large, which is left out. */
 function readModest<R extends Span | LogRecord>(
@@ -68,15 +65,15 @@ function readModest<R extends Span | LogRecord>(
   end: number,
   rejections: Rejections,
 ): R | undefined {
-  const { pos, nodes } = reader;
-  if (end - pos <= MAX_AT_ONCE.bytes) {
+  const { pos, nodes, limits } = reader;
+  if (end - pos <= limits.max_record_bytes) {
     const record = type.read(reader, end);
-    if (reader.nodes - nodes <= MAX_AT_ONCE.nodes) return record;
+    if (reader.nodes - nodes <= limits.max_record_nodes) return record;
   } else {
     reader.record();
     reader.pos = end;
   }
-  rejections.add(1, `the record is ${TOO_LARGE}`);
+  rejections.add(1, tooLarge('the record', limits));
   return undefined;
 }
 
@@ -298,19 +295,19 @@ function readHead<T>(type: HeadType<T>, before: readonly T[], reader: Reader, en
   if (before.length > 0) reader.group();
   const { nodes } = reader;
   const head = type.read(reader, modestEnd(reader, end));
-  if (reader.nodes - nodes > MAX_AT_ONCE.nodes) throw headTooLarge();
+  if (reader.nodes - nodes > reader.limits.max_record_nodes) throw headTooLarge(reader);
   return head;
 }
 
 function modestEnd(reader: Reader, end: number): number {
   const fieldEnd = reader.fieldEnd(end);
-  if (fieldEnd - reader.pos > MAX_AT_ONCE.bytes) throw headTooLarge();
+  if (fieldEnd - reader.pos > reader.limits.max_record_bytes) throw headTooLarge(reader);
   return fieldEnd;
 }
 
 /** Every record below it would go with it, so the request does. */
-function headTooLarge(): MalformedError {
-  return new MalformedError(`a resource or scope is ${TOO_LARGE}`);
+function headTooLarge({ limits }: Reader): MalformedError {
+  return new MalformedError(tooLarge('a resource or scope', limits));
 }
 
 /** Protobuf merges a message field that occurs twice, which is what reading both, one behind the other, does. */

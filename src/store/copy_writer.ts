@@ -34,16 +34,15 @@ const JSON_PLAIN = Uint8Array.from({ length: 256 }, (_, byte) =>
   byte >= 0x20 && byte < 0x80 && byte !== QUOTE && byte !== BACKSLASH ? 1 : 0,
 );
 
-/** Letters of the short escapes, by the byte that each stands for. */
-const JSON_SHORT_ESCAPES: Readonly<Record<number, number>> = {
-  0x08: 0x62,
-  0x09: 0x74,
-  0x0a: 0x6e,
-  0x0c: 0x66,
-  0x0d: 0x72,
-  [QUOTE]: QUOTE,
-  [BACKSLASH]: BACKSLASH,
-};
+/** Letters of the short escapes, by the byte that each stands for; 0 for the bytes that have none. */
+const JSON_SHORT_ESCAPES = new Uint8Array(256);
+JSON_SHORT_ESCAPES[0x08] = 0x62;
+JSON_SHORT_ESCAPES[0x09] = 0x74;
+JSON_SHORT_ESCAPES[0x0a] = 0x6e;
+JSON_SHORT_ESCAPES[0x0c] = 0x66;
+JSON_SHORT_ESCAPES[0x0d] = 0x72;
+JSON_SHORT_ESCAPES[QUOTE] = QUOTE;
+JSON_SHORT_ESCAPES[BACKSLASH] = BACKSLASH;
 
 export class CopyWriter {
   private buffer: Buffer;
@@ -316,6 +315,10 @@ export class CopyWriter {
         if (JSON_PLAIN[byte] === 1) {
           buffer[pos++] = byte;
           at++;
+        } else if (JSON_SHORT_ESCAPES[byte] > 0) {
+          buffer[pos++] = BACKSLASH;
+          buffer[pos++] = JSON_SHORT_ESCAPES[byte];
+          at++;
         } else {
           this.pos = pos;
           at = byte > 0 && byte < 0x80 ? this.escape(byte, at) : this.sequence(bytes, at, end);
@@ -326,16 +329,10 @@ export class CopyWriter {
     }
   }
 
-  /** Writes one escaped byte (there is room) and returns where the next one lies. */
+  /** Writes a control character that has no letter (there is room) and returns where the next byte lies. */
   private escape(byte: number, at: number): number {
     const { buffer } = this;
-    const letter = JSON_SHORT_ESCAPES[byte];
-    buffer[this.pos++] = BACKSLASH;
-    if (letter !== undefined) {
-      buffer[this.pos++] = letter;
-      return at + 1;
-    }
-    this.pos += buffer.write('u00', this.pos, 'latin1');
+    this.pos += buffer.write('\\u00', this.pos, 'latin1');
     buffer[this.pos++] = HEX_HIGH[byte];
     buffer[this.pos++] = HEX_LOW[byte];
     return at + 1;

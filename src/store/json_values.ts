@@ -21,10 +21,13 @@ const CLOSE_ARRAY = 0x5d;
 const COMMA = 0x2c;
 const COLON = 0x3a;
 
-/** Writes a jsonb column with an object of the attributes. Of equal keys jsonb keeps the last. */
-export function attributesField(writer: CopyWriter, attributes: Attributes): void {
+/**
+ * Writes a jsonb column with an object of the attributes. Of equal keys jsonb keeps the last.
+ * @param mark a member of our own, as JSON text such as `"key":true`
+ */
+export function attributesField(writer: CopyWriter, attributes: Attributes, mark = ''): void {
   const lengthAt = writer.openJsonb();
-  jsonAttributes(writer, attributes);
+  jsonObject(writer, attributes.walk(), mark);
   writer.closeField(lengthAt);
 }
 
@@ -32,10 +35,11 @@ export function jsonAttributes(writer: CopyWriter, attributes: Attributes): void
   jsonObject(writer, attributes.walk());
 }
 
-function jsonObject(writer: CopyWriter, walk: AttributeWalk): void {
+function jsonObject(writer: CopyWriter, walk: AttributeWalk, mark = ''): void {
   const { bytes } = walk;
   writer.byte(OPEN_OBJECT);
-  let first = true;
+  if (mark !== '') writer.json(mark);
+  let first = mark === '';
   while (walk.next()) {
     if (!first) writer.byte(COMMA);
     first = false;

@@ -2,7 +2,7 @@
 import type { Traces } from '../model/batch.ts';
 import { isAllZero } from '../model/ids.ts';
 import type { Span, SpanEvent, SpanLink } from '../model/traces.ts';
-import { isZero64 } from '../model/wire.ts';
+import { fixed32, isZero64 } from '../model/wire.ts';
 import { BufferPool } from './buffer_pool.ts';
 import type { CopyWriter } from './copy_writer.ts';
 import { attributesField, jsonAttributes } from './json_values.ts';
@@ -37,6 +37,9 @@ export const SPAN_ROWS: RowFormat = {
   ],
 };
 
+/** Marks a span that ended before it started: its times are kept, its duration is 0. */
+const TIME_CONFLICT = '"sluice.time_conflict":true';
+
 /** Eight zero bytes: the time of a span that has none. */
 const UNSET_TIME = new Uint8Array(8);
 
@@ -64,7 +67,7 @@ function writeSpan(writer: CopyWriter, span: Span, shared: Uint8Array): void {
   writer.textOrNull(bytes, span.statusMessageAt, span.statusMessageEnd);
   writer.textOrNull(bytes, span.traceStateAt, span.traceStateEnd);
   writer.countOrNull(span.flags);
-  attributesField(writer, span.attributes);
+  attributesField(writer, span.attributes, endsBeforeStart(span) ? TIME_CONFLICT : '');
   if (span.eventCount === 0) writer.null();
   else writer.jsonField((json) => writeList(json, span.events(), writeEvent));
   if (span.linkCount === 0) writer.null();
@@ -104,6 +107,12 @@ function writeTimes(writer: CopyWriter, span: Span): void {
   writer.timestamp(bytes, endTimeAt);
   if (startTimeAt === 0 || isZero64(bytes, startTimeAt)) writer.null();
   else writer.duration(bytes, startTimeAt, endTimeAt);
+}
+
+function endsBeforeStart({ bytes, startTimeAt, endTimeAt }: Span): boolean {
+  if (startTimeAt === 0 || endTimeAt === 0 || isZero64(bytes, endTimeAt)) return false;
+  const high = fixed32(bytes, endTimeAt + 4) - fixed32(bytes, startTimeAt + 4);
+  return high < 0 || (high === 0 && fixed32(bytes, endTimeAt) < fixed32(bytes, startTimeAt));
 }
 
 /** Largest number that a smallint column holds; OTLP's enums are open, so a larger one may come. */

@@ -109,11 +109,12 @@ export const DATA_ROWS: readonly Row[] = [
   },
   {
     id: 'D-3',
-    says: 'any time is stored; an end before its start is a duration of 0',
+    says: 'any time is stored; an end before its start is a duration of 0 and a mark',
     signals: ['traces'],
     async check(run) {
       const at = timestamptz(TIME);
       assert.deepEqual(await times(run, TIME, TIME - SECOND), [at, timestamptz(TIME - SECOND), 0n]);
+      assert.deepEqual((await onlyRow(run))['attributes'], { 'sluice.time_conflict': true });
       assert.deepEqual(await times(run, TIME, 0n), [at, null, null]);
       assert.deepEqual(await times(run, 0n, TIME), ['1970-01-01 00:00:00+00', at, null]);
       assert.deepEqual(await times(run, 0n, 0n), ['1970-01-01 00:00:00+00', null, null]);

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { receiverFactory, type Component, type Consumers, type Settings } from '../../component.ts';
 import { ConfigError, type ConfigFault } from '../../errors.ts';
+import { size } from '../../config/size.ts';
 import { DEFAULT_SHAPE_LIMITS, type ShapeLimits } from '../../model/wire.ts';
 import { serve } from '../http/listener.ts';
 import { serverKeys } from '../http/server_config.ts';
@@ -29,6 +30,14 @@ const limits = z
       .max(64)
       .default(DEFAULT_SHAPE_LIMITS.max_depth)
       .describe('How deep attribute values may nest.'),
+    max_record_bytes: size({ min: 1 })
+      .prefault('8MiB')
+      .describe('Largest span, log record, resource or scope. One that is larger is rejected by itself.'),
+    max_record_nodes: z
+      .int()
+      .min(1)
+      .default(DEFAULT_SHAPE_LIMITS.max_record_nodes)
+      .describe('Most attributes, values, events and links of one span, log record, resource or scope.'),
   })
   .prefault({})
   .describe('Bounds on the shape of one request, checked before anything is built from it.');

@@ -9,7 +9,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { ANY_VALUE } from '../../model/attributes.ts';
 import { Span } from '../../model/traces.ts';
-import { Reader } from '../../model/wire.ts';
+import { Reader, type ShapeLimits } from '../../model/wire.ts';
 import { WireWriter } from '../../otlp/wire_writer.ts';
 import { Faults } from './faults.ts';
 import type { SdkKind, SdkRequest, SdkSpan, WireRange } from './parse.ts';
@@ -75,9 +75,16 @@ function checkStarts(times: readonly SpanTimes[]): void {
 }
 
 /** What was just written needs no limits: those of the body were checked while it was read. */
+const UNLIMITED: ShapeLimits = {
+  max_records: Number.MAX_SAFE_INTEGER,
+  max_nodes: Number.MAX_SAFE_INTEGER,
+  max_depth: Number.MAX_SAFE_INTEGER,
+  max_record_bytes: Number.MAX_SAFE_INTEGER,
+  max_record_nodes: Number.MAX_SAFE_INTEGER,
+};
+
 async function readSpans(bytes: Uint8Array, ends: readonly number[], given: readonly SdkSpan[]): Promise<Span[]> {
-  const unlimited = Number.MAX_SAFE_INTEGER;
-  const reader = new Reader(bytes, { max_records: unlimited, max_nodes: unlimited, max_depth: unlimited });
+  const reader = new Reader(bytes, UNLIMITED);
   const spans: Span[] = [];
   let sliceEnd = SLICE_BYTES;
   for (const [index, end] of ends.entries()) {
