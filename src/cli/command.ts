@@ -49,3 +49,9 @@ export interface Command {
    */
   run(context: CommandContext): Promise<number>;
 }
+
+/** Resolves when the signal aborts, at once where it already has. */
+export async function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+}

@@ -22,7 +22,7 @@ import { READ_LIMITS, spanReader } from '../store/span_tree.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { createMetricsRegistry } from '../telemetry/metrics.ts';
 import type { Command, CommandContext } from './command.ts';
-import { EXIT } from './command.ts';
+import { aborted, EXIT } from './command.ts';
 import { CONFIG_OPTIONS, configOrigins, queryAuthenticator } from './gateway.ts';
 
 /** Reads at once; what needs one more waits for a connection. */
@@ -161,8 +161,3 @@ const DATABASE_URL = {
   path: 'query.database_url',
   message: 'found nothing; allowed: a URL such as postgres://host:5432/database',
 };
-
-async function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
-}

@@ -1,6 +1,6 @@
 /** `sluice run`: the gateway of a configuration, until it is told to stop. */
 import type { Command, CommandContext } from './command.ts';
-import { EXIT } from './command.ts';
+import { aborted, EXIT } from './command.ts';
 import { CONFIG_OPTIONS, configOrigins, startGateway } from './gateway.ts';
 
 export const run: Command = {
@@ -17,8 +17,3 @@ export const run: Command = {
 };
 
 const DISABLED = 'sluice: disabled by service.enabled; every request is answered with 503';
-
-async function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
-}

@@ -11,7 +11,7 @@ import { otlp } from '../receivers/otlp/otlp.ts';
 import { publicUrl } from '../store/connection.ts';
 import { startEmbeddedPostgres } from '../store/embedded_postgres.ts';
 import { createLogger } from '../telemetry/logger.ts';
-import { EXIT, type Command, type CommandContext } from './command.ts';
+import { aborted, EXIT, type Command, type CommandContext } from './command.ts';
 import { buildGateway, CONFIG_OPTIONS, configOrigins, type BuiltGateway } from './gateway.ts';
 import { prepareDatabase } from './migrate.ts';
 import { startDisabledQuery, startQuery } from './query.ts';
@@ -152,11 +152,6 @@ function reachable(endpoint: Endpoint | undefined): string | undefined {
   if (endpoint === undefined) return undefined;
   const host = ['', '0.0.0.0', '::'].includes(endpoint.host) ? '127.0.0.1' : endpoint.host;
   return `${host.includes(':') ? `[${host}]` : host}:${endpoint.port}`;
-}
-
-async function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
 }
 
 async function failure({ ended }: Database): Promise<never> {

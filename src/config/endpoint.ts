@@ -1,5 +1,5 @@
 /** Addresses to listen on: `127.0.0.1:4318`, `[::1]:4318`, `:4318`. */
-import { isIPv6 } from 'node:net';
+import { BlockList, isIPv6 } from 'node:net';
 import { z } from 'zod';
 
 export interface Endpoint {
@@ -14,6 +14,11 @@ export const ENDPOINT_FORM = 'host:port such as 127.0.0.1:4318, [::1]:4318, or :
 
 const TEXT = /^(?:\[(?<ipv6>[^\]]{1,100})\]|(?<name>[A-Za-z0-9._-]{0,253})):(?<port>\d{1,5})$/;
 const MAX_PORT = 65_535;
+
+/** 127.0.0.0/8 (RFC 1122, 3.2.1.3) and ::1 (RFC 4291, 2.5.3). */
+const LOOPBACK = new BlockList();
+LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
+LOOPBACK.addAddress('::1', 'ipv6');
 
 export function endpoint() {
   return z.string().transform((text, context): Endpoint => {
@@ -31,4 +36,9 @@ export function parseEndpoint(text: string): Endpoint | undefined {
   const port = Number(groups.port);
   if (port > MAX_PORT || (groups.ipv6 !== undefined && !isIPv6(groups.ipv6))) return undefined;
   return { host: groups.ipv6 ?? groups.name ?? '', port };
+}
+
+/** Other names could be resolved to anything. */
+export function isLoopback(host: string): boolean {
+  return host.toLowerCase() === 'localhost' || LOOPBACK.check(host, isIPv6(host) ? 'ipv6' : 'ipv4');
 }

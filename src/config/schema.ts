@@ -3,11 +3,10 @@
  * along, so that one run reports every fault. Whether components exist, are used and fit a pipeline is the builder's to
  * check.
  */
-import { BlockList, isIPv6 } from 'node:net';
 import { z } from 'zod';
 import type { ConfigFault } from '../errors.ts';
 import { duration } from './duration.ts';
-import { ENDPOINT_FORM, parseEndpoint } from './endpoint.ts';
+import { ENDPOINT_FORM, isLoopback, parseEndpoint } from './endpoint.ts';
 import { allIssues, faultsOf, PARSE_OPTIONS } from './issues.ts';
 import type { RawConfig } from './load.ts';
 import { repair } from './repair.ts';
@@ -190,16 +189,6 @@ export function exposureFaults({ endpoint, auth, allow_unauthenticated }: QueryC
     `found ${JSON.stringify(endpoint)}, which others can reach, and no query.auth;` +
     ' allowed: a loopback address such as 127.0.0.1:16686, query.auth.authenticator, or query.allow_unauthenticated: true';
   return [{ path: 'query.endpoint', message }];
-}
-
-/** 127.0.0.0/8 (RFC 1122, 3.2.1.3) and ::1 (RFC 4291, 2.5.3). */
-const LOOPBACK = new BlockList();
-LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
-LOOPBACK.addAddress('::1', 'ipv6');
-
-/** Other names could be resolved to anything. */
-function isLoopback(host: string): boolean {
-  return host.toLowerCase() === 'localhost' || LOOPBACK.check(host, isIPv6(host) ? 'ipv6' : 'ipv4');
 }
 
 /** Parses one section and keeps its faults. */

@@ -2,11 +2,10 @@
  * The settings of a receiver's HTTP server, by the names that the Collector gives them (confighttp), to be spread into
  * the receiver's own. Receivers with the same endpoint must agree on all of them, since they share the server.
  */
-import { isIPv4 } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import { duration } from '../../config/duration.ts';
-import { endpoint, type Endpoint } from '../../config/endpoint.ts';
+import { endpoint, isLoopback, type Endpoint } from '../../config/endpoint.ts';
 import { size } from '../../config/size.ts';
 import { tlsServer } from '../../config/tls.ts';
 import { ConfigError } from '../../errors.ts';
@@ -110,10 +109,6 @@ export function requireAuthentication({
     `found "${printEndpoint({ host, port })}", which other machines can reach, and no authenticator, so anybody could send; allowed: ` +
     'auth.authenticator with an extension such as ingest_tokens, an endpoint on 127.0.0.1, or allow_unauthenticated: true';
   throw new ConfigError([{ path: 'endpoint', message }]);
-}
-
-function isLoopback(host: Endpoint['host']): boolean {
-  return host === '::1' || host.toLowerCase() === 'localhost' || (isIPv4(host) && host.startsWith('127.'));
 }
 
 /** `host:port`, as it is written in a configuration. */
