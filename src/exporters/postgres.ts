@@ -4,20 +4,28 @@
  */
 import { z } from 'zod';
 import type { Pool } from 'pg';
-import { exporterFactory, type Logger, type QueueRecord } from '../component.ts';
+import { exporterFactory, DELIVERED, type Logger } from '../component.ts';
 import { secret } from '../config/secret.ts';
+import { retryOnFailure } from '../config/retry_on_failure.ts';
 import { sendingQueue } from '../config/sending_queue.ts';
 import { duration } from '../config/duration.ts';
-import { PermanentError } from '../errors.ts';
+import { PermanentError, RetryableError } from '../errors.ts';
 import type { AnyBatch } from '../model/batch.ts';
+import type { EncodedBatch } from '../model/record.ts';
 import { BufferPool } from '../store/buffer_pool.ts';
+import { forgetPositions } from '../store/claims.ts';
 import { createPool } from '../store/connection.ts';
-import { copyRows } from '../store/copy.ts';
+import { deliver } from '../store/deliver.ts';
 import { encodeLogRows, LOG_ROWS } from '../store/log_rows.ts';
 import { encodeMetricRows, METRIC_ROWS } from '../store/metric_rows.ts';
 import { requireSchema } from '../store/migrate.ts';
 import { predictRowBytes, type EncodedRows } from '../store/rows.ts';
 import { encodeSpanRows, SPAN_ROWS } from '../store/span_rows.ts';
+import { needsOperator } from '../store/sqlstate.ts';
+import { PartitionUpkeep } from '../store/upkeep.ts';
+
+/** Connections where requests are sent by themselves. */
+const UNQUEUED_CONNECTIONS = 10;
 
 export const postgres = exporterFactory({
   type: 'postgres',
@@ -27,28 +35,41 @@ export const postgres = exporterFactory({
     statement_timeout: duration()
       .default(30_000)
       .describe('Limit of one COPY; when it is over, the data is sent again.'),
-    sending_queue: sendingQueue(),
+    sending_queue: sendingQueue({ batchItems: 8192 }),
+    retry_on_failure: retryOnFailure({ initial: '200ms', max: '15s', maxElapsed: '0s' }),
   }),
-  create({ database_url, statement_timeout, sending_queue }, { logger }) {
+  create({ database_url, statement_timeout, sending_queue, retry_on_failure }, { id, logger }) {
     const pool = createPool({
       url: database_url.reveal(),
-      max: sending_queue.num_consumers,
+      max: sending_queue?.num_consumers ?? UNQUEUED_CONNECTIONS,
       applicationName: 'sluice',
       statementTimeoutMs: statement_timeout,
     });
     const buffers = new BufferPool();
+    const complain = complaints(logger);
+    const upkeep = new PartitionUpkeep(database_url.reveal(), (error) =>
+      logger.warn({ err: error }, 'the partitions of the coming days could not be made; it is tried again'),
+    );
     return {
       queue: sending_queue,
+      retry: retry_on_failure,
       encode: (batch) => encode(batch, buffers),
       sizeOf: predictRowBytes,
-      start: () => startWith(pool, logger),
-      async send(records) {
-        const chunks = records.map(({ bytes }) => bytes);
-        await copyRows(pool, formatOf(records), chunks);
-        // What is stored is not sent again: a record's bytes are this exporter's alone.
-        for (const chunk of chunks) buffers.give(chunk);
+      async start() {
+        await startWith(pool, logger);
+        upkeep.start();
       },
-      shutdown: () => pool.end(),
+      async send(records, signal) {
+        const delivered = await complain(deliver(pool, { records, exporter: id, signal }));
+        // What is stored is not sent again. Records that were read from a disk share their memory, and are not the pool's.
+        for (const { bytes } of records) buffers.give(bytes);
+        return { ...DELIVERED, ...delivered };
+      },
+      forget: (queueId, seq) => forgetPositions(pool, { queueId, seq }),
+      async shutdown() {
+        await upkeep.stop();
+        await pool.end();
+      },
     };
   },
 });
@@ -63,10 +84,10 @@ async function startWith(pool: Pool, logger: Logger): Promise<void> {
   }
 }
 
-async function encode(batch: AnyBatch, buffers: BufferPool): Promise<QueueRecord> {
-  const { signal, tenant } = batch;
+async function encode(batch: AnyBatch, buffers: BufferPool): Promise<EncodedBatch> {
   const { format, rows } = await encodeRows(batch, buffers);
-  return { signal, tenant, format, items: rows.items, bytes: rows.bytes };
+  buffers.lend(rows.bytes);
+  return { format, items: rows.items, bytes: rows.bytes };
 }
 
 async function encodeRows(batch: AnyBatch, buffers: BufferPool): Promise<{ format: string; rows: EncodedRows }> {
@@ -80,6 +101,20 @@ async function encodeRows(batch: AnyBatch, buffers: BufferPool): Promise<{ forma
   }
 }
 
-function formatOf(records: readonly QueueRecord[]): string {
-  return records[0]?.format ?? '';
+/** Logs what only an operator can end, once until it has ended; the rest is for whoever sends again to report. */
+function complaints(logger: Logger): <T>(sending: Promise<T>) => Promise<T> {
+  let complaint = '';
+  return async (sending) => {
+    try {
+      const sent = await sending;
+      complaint = '';
+      return sent;
+    } catch (error) {
+      if (error instanceof RetryableError && needsOperator(error) && error.message !== complaint) {
+        complaint = error.message;
+        logger.error({ err: error }, error.message);
+      }
+      throw error;
+    }
+  };
 }

@@ -12,6 +12,8 @@ const MAX_WASTE = 4;
 
 export class BufferPool {
   private readonly free: Buffer[] = [];
+  /** Memory that is known to be written and read as one; of any other somebody may still need a part. */
+  private readonly lent = new WeakSet<ArrayBuffer>();
 
   /** A buffer of at least so many bytes, with anything in it. */
   take(bytes: number): Buffer {
@@ -20,9 +22,14 @@ export class BufferPool {
     return buffer ?? Buffer.allocUnsafeSlow(bytes);
   }
 
-  /** Takes back memory that nobody reads any more, given as any view of it. The oldest gives way. */
+  /** Says that nobody else has a part of the memory under a view: it may be given back later. */
+  lend({ buffer }: Uint8Array): void {
+    if (buffer instanceof ArrayBuffer) this.lent.add(buffer);
+  }
+
+  /** Takes back memory that was lent and that nobody reads any more, given as any view of it. The oldest gives way. */
   give({ buffer }: Uint8Array): void {
-    if (!(buffer instanceof ArrayBuffer)) return;
+    if (!(buffer instanceof ArrayBuffer) || !this.lent.delete(buffer)) return;
     if (buffer.byteLength < MIN_BUFFER_BYTES || buffer.byteLength > MAX_BUFFER_BYTES) return;
     if (this.free.length >= MAX_BUFFERS) this.free.shift();
     this.free.push(Buffer.from(buffer));

@@ -79,10 +79,10 @@ export function transaction<T>(
  * As `transaction`, in one round trip: the server makes one transaction of all statements that one message brings.
  * @param work sends `before` and its own statements, behind one another, as one text
  */
-export function messageTransaction(
+export function messageTransaction<T>(
   pool: Pool,
-  work: (client: PoolClient, before: string) => Promise<void>,
-): Promise<void> {
+  work: (client: PoolClient, before: string) => Promise<T>,
+): Promise<T> {
   return withClient(pool, (client) => work(client, `${localSettings(pool, {})}; `));
 }
 
@@ -103,10 +103,22 @@ async function withClient<T>(pool: Pool, work: (client: PoolClient) => Promise<T
   }
 }
 
+/**
+ * Each statement sees what is committed when it begins, and COMMIT is durable, whatever the defaults are. And a server that waits for a gateway whose machine is gone finds out within a minute, not after
+ * hours: until then it holds what was written, and whoever sends the same again waits for it.
+ */
+const WRITE_SETTINGS: readonly string[] = [
+  "SET LOCAL transaction_isolation = 'read committed'",
+  'SET LOCAL synchronous_commit = on',
+  'SET LOCAL tcp_keepalives_idle = 30',
+  'SET LOCAL tcp_keepalives_interval = 10',
+  'SET LOCAL tcp_keepalives_count = 3',
+];
+
 function localSettings(pool: Pool, { statementTimeoutMs, lockTimeoutMs, readOnly }: TransactionSettings): string {
   const limitMs = statementTimeoutMs ?? poolStatementTimeoutMs(pool);
   return [
-    ...(readOnly === true ? [] : ['SET LOCAL synchronous_commit = on']),
+    ...(readOnly === true ? [] : WRITE_SETTINGS),
     `SET LOCAL statement_timeout = ${Math.trunc(limitMs)}`,
     ...(lockTimeoutMs === undefined ? [] : [`SET LOCAL lock_timeout = ${Math.trunc(lockTimeoutMs)}`]),
   ].join('; ');

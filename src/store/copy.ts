@@ -1,33 +1,20 @@
-/** Stores encoded rows by one COPY in one transaction. */
-import type { Connection, Pool, Submittable } from 'pg';
-import { messageTransaction } from './connection.ts';
+/** Messages to the server that hold several statements, one of which may be a COPY of bytes that are all in memory. */
+import type { Connection, Submittable } from 'pg';
 import { COPY_HEADER, COPY_TRAILER } from './copy_writer.ts';
-import { LOG_ROWS } from './log_rows.ts';
-import { METRIC_ROWS } from './metric_rows.ts';
-import type { RowFormat } from './rows.ts';
-import { SPAN_ROWS } from './span_rows.ts';
-import { storeError } from './sqlstate.ts';
 
-const FORMATS: ReadonlyMap<string, RowFormat> = new Map(
-  [SPAN_ROWS, LOG_ROWS, METRIC_ROWS].map((rows) => [rows.format, rows]),
-);
+/** One row that a statement of the message returned, as text. */
+export type Answer = readonly (string | null)[];
 
-/**
- * Stores rows of one format, all or none; they are durable once this resolves.
- * @param chunks what the encoder of this format wrote, any number of batches
- * @throws PermanentError when the server refuses the rows for what they are, else RetryableError
- */
-export async function copyRows(pool: Pool, format: string, chunks: readonly Uint8Array[]): Promise<void> {
-  const rows = FORMATS.get(format);
-  if (rows === undefined) throw new TypeError(`unknown row format ${format}`);
-  const statement = `COPY ${rows.table} (${rows.columns.join(', ')}) FROM STDIN (FORMAT binary)`;
-  try {
-    await messageTransaction(pool, (client, before) =>
-      copyIn(client, `${before}${statement}`, [COPY_HEADER, ...chunks, COPY_TRAILER]),
-    );
-  } catch (error) {
-    throw storeError(error);
-  }
+export interface Message {
+  /** Statements, as one text. */
+  readonly text: string;
+  /**
+   * What the COPY takes, without header and trailer. Asked once the server waits for it, when it has answered all
+   * statements before the COPY: no round trip lies between. Must not throw.
+   */
+  readonly rows?: (answers: readonly Answer[]) => readonly Uint8Array[];
+  /** Gives up the connection. Whether a message that was under way took effect is then unknown. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** CopyData, whose length follows and counts itself, and CopyDone: PostgreSQL manual, "Message Formats". */
@@ -36,39 +23,56 @@ const COPY_DONE = Buffer.from([0x63, 0, 0, 0, 4]);
 const LENGTH_BYTES = 4;
 
 /** What pg calls on a statement that is under way; it replaces `callback` to stop the clock of `query_timeout`. */
-interface CopyStatement extends Submittable {
+interface PendingMessage extends Submittable {
   callback(error: Error | null): void;
   handleError(error: Error): void;
+  handleRowDescription(): void;
+  handleDataRow(row: { readonly fields: Answer }): void;
   handleCopyInResponse(connection: Connection): void;
   handleCommandComplete(): void;
   handleReadyForQuery(): void;
 }
 
 /**
- * Resolves when the server has taken every chunk. A statement of our own, since all bytes are in memory: pg-copy-streams
- * goes on writing after the server has refused a row, on a connection that it has let go, which ends the process.
+ * Resolves to the rows that the statements returned, once the server has executed them all. A statement of our own, since
+ * pg-copy-streams goes on writing after the server has refused a row, on a connection that it has let go, which ends the
+ * process.
  */
-function copyIn(
-  client: { query(statement: CopyStatement): unknown },
-  text: string,
-  chunks: readonly Uint8Array[],
-): Promise<void> {
+export function sendMessage(
+  client: { query(statement: PendingMessage): unknown },
+  { text, rows, signal }: Message,
+): Promise<Answer[]> {
   return new Promise((resolve, reject) => {
-    const statement: CopyStatement = {
-      submit: (connection) => connection.query(text),
-      callback: (error) => (error === null ? resolve() : reject(error)),
-      handleError: (error) => statement.callback(error),
-      handleCopyInResponse: ({ stream }) => writeCopy(stream, chunks),
-      handleCommandComplete: () => {},
-      handleReadyForQuery: () => statement.callback(null),
+    const answers: Answer[] = [];
+    let connection: Connection | undefined;
+    const giveUp = (): void => void connection?.stream.destroy();
+    const settle = (error: Error | null): void => {
+      signal?.removeEventListener('abort', giveUp);
+      if (error === null) resolve(answers);
+      else reject(error);
     };
-    client.query(statement);
+    const message: PendingMessage = {
+      submit(to) {
+        connection = to;
+        signal?.addEventListener('abort', giveUp);
+        if (signal?.aborted === true) giveUp();
+        else to.query(text);
+      },
+      callback: settle,
+      handleError: (error) => message.callback(error),
+      handleRowDescription: () => {},
+      handleDataRow: ({ fields }) => answers.push(fields),
+      handleCopyInResponse: ({ stream }) => writeCopy(stream, rows?.(answers) ?? []),
+      handleCommandComplete: () => {},
+      handleReadyForQuery: () => message.callback(null),
+    };
+    client.query(message);
   });
 }
 
-function writeCopy(stream: Connection['stream'], chunks: readonly Uint8Array[]): void {
+function writeCopy(stream: Connection['stream'], rows: readonly Uint8Array[]): void {
   stream.cork();
-  for (const chunk of chunks) {
+  for (const chunk of [COPY_HEADER, ...rows, COPY_TRAILER]) {
     const head = Buffer.allocUnsafe(1 + LENGTH_BYTES);
     head.writeUInt8(COPY_DATA);
     head.writeInt32BE(LENGTH_BYTES + chunk.length, 1);

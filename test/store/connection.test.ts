@@ -137,16 +137,19 @@ Connection('replaces an idle connection that the server closed', async () => {
 
 Connection('commits what the work did, durably whatever the default is', async () => {
   await database.pool.query('CREATE TABLE done (number int)');
-  await database.pool.query(`ALTER DATABASE ${databaseName()} SET synchronous_commit = off`);
+  await database.pool.query(`
+    ALTER DATABASE ${databaseName()} SET synchronous_commit = off;
+    ALTER DATABASE ${databaseName()} SET default_transaction_isolation = 'serializable'`);
   const pool = createPool({ url: database.url, max: 1, applicationName: 'test', statementTimeoutMs: 7_000 });
   const settings = await transaction(pool, async (client) => {
     await client.query('INSERT INTO done VALUES (1)');
-    const { rows } = await client.query<{ commit: string; limit: string }>(
-      `SELECT current_setting('synchronous_commit') AS commit, current_setting('statement_timeout') AS limit`,
+    const { rows } = await client.query(
+      `SELECT current_setting('synchronous_commit') AS commit, current_setting('transaction_isolation') AS isolation,
+         current_setting('statement_timeout') AS limit`,
     );
     return rows[0];
   });
-  assert.deepEqual(settings, { commit: 'on', limit: '7s' });
+  assert.deepEqual(settings, { commit: 'on', isolation: 'read committed', limit: '7s' });
   assert.equal((await pool.query('SELECT FROM done')).rowCount, 1);
   assert.deepEqual((await pool.query('SHOW statement_timeout')).rows, [{ statement_timeout: '0' }]);
   await pool.end();

@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
 import { suite } from 'uvu';
 import { createPool } from '../../src/store/connection.ts';
-import { ensurePartitions } from '../../src/store/partitions.ts';
+import { ensurePartitions, pruneReceipts } from '../../src/store/partitions.ts';
 import { testDatabase, type TestDatabase } from '../support/postgres.ts';
 
 const Partitions = suite('partitions');
 const TODAY = new Date('2026-11-20T23:59:59.999Z');
 const DAYS = ['19', '20', '21', '22', '23', '24', '25', '26', '27'].map((day) => `202611${day}`);
-const ALL = ['otel_spans', 'otel_logs', 'otel_metrics'].flatMap((table) => DAYS.map((day) => `${table}_${day}`));
+const ALL = ['otel_spans', 'otel_logs', 'otel_metrics', 'receipts'].flatMap((table) =>
+  DAYS.map((day) => `${table}_${day}`),
+);
 
 let database: TestDatabase;
 
@@ -41,6 +43,7 @@ Partitions('makes yesterday, today and the seven days after, of each table, once
     'otel_spans_20261128',
     'otel_logs_20261128',
     'otel_metrics_20261128',
+    'receipts_20261128',
   ]);
 });
 
@@ -115,6 +118,57 @@ Partitions('leaves a partition alone that somebody detached', async () => {
   await ensurePartitions(database.pool, { today: TODAY });
   await database.pool.query('ALTER TABLE otel_spans DETACH PARTITION otel_spans_20261119');
   assert.deepEqual(await ensurePartitions(database.pool, { today: TODAY }), []);
+});
+
+async function insertReceipts(...days: readonly string[]): Promise<void> {
+  await database.pool.query("INSERT INTO receipts SELECT day, 'k' FROM unnest($1::date[]) AS day", [days]);
+}
+
+async function receipts(): Promise<string[]> {
+  const { rows } = await database.pool.query<{ place: string }>(
+    `SELECT tableoid::regclass || ' ' || to_char(day, 'YYYY-MM-DD') AS place FROM receipts ORDER BY day`,
+  );
+  return rows.map(({ place }) => place);
+}
+
+Partitions('receipts that came before their partition move into it', async () => {
+  await insertReceipts('2026-11-20', '2026-11-21', '2031-01-01');
+  await ensurePartitions(database.pool, { today: TODAY });
+  await assert.rejects(insertReceipts('2026-11-21'), { code: '23505' });
+  assert.deepEqual(await receipts(), [
+    'receipts_20261120 2026-11-20',
+    'receipts_20261121 2026-11-21',
+    'receipts_default 2031-01-01',
+  ]);
+});
+
+const on = (date: string) => ({ today: new Date(`${date}T12:00:00Z`) });
+
+Partitions('receipts go when they are more than three days old, and only theirs', async () => {
+  await ensurePartitions(database.pool, { today: TODAY });
+  await insertReceipts('2026-11-01', '2026-11-19', '2026-11-20', '2026-11-27');
+  assert.deepEqual(await pruneReceipts(database.pool, on('2026-11-22')), []);
+  assert.deepEqual((await receipts()).length, 3, 'the default partition is pruned too');
+  assert.deepEqual(await pruneReceipts(database.pool, on('2026-11-23')), ['receipts_20261119']);
+  assert.deepEqual(await pruneReceipts(database.pool, on('2026-11-23')), []);
+  assert.deepEqual(await receipts(), ['receipts_20261120 2026-11-20', 'receipts_20261127 2026-11-27']);
+  const { rows } = await database.pool.query("SELECT to_regclass('otel_spans_20261119') IS NOT NULL AS stays");
+  assert.deepEqual(rows, [{ stays: true }]);
+});
+
+Partitions('given replicas that prune at once, each partition is dropped by one of them', async () => {
+  await ensurePartitions(database.pool, { today: TODAY });
+  const today = new Date('2026-11-30T12:00:00Z');
+  const dropped = await Promise.all([1, 2, 3].map(() => pruneReceipts(database.pool, { today })));
+  assert.deepEqual(
+    dropped.flat().toSorted(),
+    DAYS.slice(0, 8).map((day) => `receipts_${day}`),
+  );
+});
+
+Partitions('told to end, makes no further partition', async () => {
+  const work = { today: TODAY, signal: AbortSignal.abort() };
+  await assert.rejects(ensurePartitions(database.pool, work), { name: 'AbortError' });
 });
 
 Partitions.run();

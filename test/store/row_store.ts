@@ -1,10 +1,12 @@
 /** Takes requests in protobuf form to rows and back, through the decoder, the encoders and COPY, without a gateway. */
+import assert from 'node:assert/strict';
 import type { Pool } from 'pg';
 import type { Signal } from '../../src/model/batch.ts';
+import type { QueueRecord } from '../../src/model/record.ts';
 import { DEFAULT_TENANT } from '../../src/model/tenant.ts';
 import { DEFAULT_SHAPE_LIMITS } from '../../src/model/wire.ts';
 import { decodeRequest } from '../../src/otlp/decode.ts';
-import { copyRows } from '../../src/store/copy.ts';
+import { deliver } from '../../src/store/deliver.ts';
 import { encodeLogRows, LOG_ROWS } from '../../src/store/log_rows.ts';
 import { encodeMetricRows, METRIC_ROWS } from '../../src/store/metric_rows.ts';
 import type { EncodedRows } from '../../src/store/rows.ts';
@@ -40,6 +42,20 @@ export async function encodeRows(signal: Signal, request: Uint8Array): Promise<E
   }
 }
 
+/** A record of one request as it comes out of a queue in memory; `parts` may say otherwise. */
+export function recordOf(parts: Partial<QueueRecord> & EncodedRows): QueueRecord {
+  const signal = parts.signal ?? 'traces';
+  return {
+    signal,
+    format: LAYOUTS[signal].format,
+    tenant: DEFAULT_TENANT,
+    receivedAtMs: RECEIVED_AT_MS,
+    receipt: undefined,
+    id: undefined,
+    ...parts,
+  };
+}
+
 /**
  * Empties the table of the signal, stores the request and returns all its rows: spans in the order of their ids, log
  * records of their dropped attributes counts, data points of their names and start times.
@@ -47,8 +63,12 @@ export async function encodeRows(signal: Signal, request: Uint8Array): Promise<E
 export async function storeAlone(pool: Pool, signal: Signal, request: Uint8Array): Promise<StoredRow[]> {
   const { table, format, orderBy } = LAYOUTS[signal];
   await pool.query(`TRUNCATE ${table}`);
-  const { bytes } = await encodeRows(signal, request);
-  await copyRows(pool, format, [bytes]);
+  const rows = await encodeRows(signal, request);
+  const { deadLettered } = await deliver(pool, {
+    records: [recordOf({ ...rows, signal, format })],
+    exporter: 'postgres',
+  });
+  assert.equal(deadLettered, 0);
   return storedRows(pool, table, orderBy);
 }
 

@@ -107,7 +107,8 @@ async function startShared(): Promise<string> {
   return server.url;
 }
 
-async function prepareTemplate(serverUrl: string): Promise<void> {
+/** Makes the database that `testDatabase` copies, on a server that has none. */
+export async function prepareTemplate(serverUrl: string): Promise<void> {
   await administer(serverUrl, `CREATE DATABASE ${TEMPLATE}`);
   const pool = testPool(withDatabase(serverUrl, TEMPLATE));
   await migrate(pool);
