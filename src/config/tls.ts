@@ -1,4 +1,7 @@
-/** The `tls` section of what listens: the Collector's keys (its package configtls, `ServerConfig`) as far as Node has them. */
+/**
+ * The `tls` sections of what listens and of what connects: the Collector's keys (its package configtls, `ServerConfig` and
+ * `ClientConfig`) as far as Node has them.
+ */
 import { z } from 'zod';
 import { duration } from './duration.ts';
 import { secret, type Secret } from './secret.ts';
@@ -53,7 +56,47 @@ export function tlsServer() {
     .superRefine(checkTogether);
 }
 
-/** What no key can know of itself. */
+/** How to know a server, and how to be known by it. */
+export interface TlsClientConfig {
+  readonly insecure: boolean;
+  readonly insecure_skip_verify: boolean;
+  readonly ca_file?: string | undefined;
+  readonly cert_file?: string | undefined;
+  readonly key_file?: string | undefined;
+  readonly server_name_override?: string | undefined;
+}
+
+export function tlsClient() {
+  return z
+    .strictObject({
+      insecure: z
+        .boolean()
+        .default(false)
+        .describe('Taken for compatibility: over HTTP, whether TLS is spoken is said by the scheme of the URL.'),
+      insecure_skip_verify: z
+        .boolean()
+        .default(false)
+        .describe('Believes any certificate, so that anybody in between can read along. For tests.'),
+      ca_file: file()
+        .optional()
+        .describe('PEM file of the authorities that servers are believed by, instead of the usual ones.'),
+      cert_file: file().optional().describe('PEM file of the certificate that is shown to servers which ask for one.'),
+      key_file: file().optional().describe('PEM file of its private key, which must not be encrypted.'),
+      server_name_override: z
+        .string()
+        .min(1)
+        .optional()
+        .describe('Name that the certificate must have, where it is not that of the URL.'),
+    })
+    .superRefine(({ cert_file, key_file }, context) => {
+      if ((cert_file === undefined) === (key_file === undefined)) return;
+      const missing = cert_file === undefined ? 'cert_file' : 'key_file';
+      const message = 'missing; a certificate and its key are given together, or neither';
+      context.addIssue({ code: 'custom', path: [missing], input: {}, message });
+    });
+}
+
+/** What no key of `tlsServer` can know of itself. */
 function checkTogether(tls: TlsServerConfig, context: z.core.$RefinementCtx): void {
   const fault = (key: string, message: string): void => {
     context.addIssue({ code: 'custom', path: [key], input: {}, message });

@@ -3,7 +3,7 @@
  * everything, as OTLP/JSON. It keeps nothing.
  */
 import { z } from 'zod';
-import { exporterFactory } from '../component.ts';
+import { DELIVERED, exporterFactory } from '../component.ts';
 import { itemCount, type AnyBatch, type Signal } from '../model/batch.ts';
 import { encodeRequest } from '../otlp/encode.ts';
 import { protobufToJson } from '../otlp/json_encode.ts';
@@ -24,10 +24,11 @@ export const debug = exporterFactory({
       const lines = [summary(id, batch)];
       if (verbosity === 'detailed') lines.push(protobufToJson(batch.signal, encodeRequest(batch)));
       const bytes = Buffer.from(`${lines.join('\n')}\n`, 'utf8');
-      return { signal: batch.signal, tenant: batch.tenant, format: 'text', items: itemCount(batch), bytes };
+      return { format: 'text', items: itemCount(batch), bytes };
     },
     async send(records) {
       for (const { bytes } of records) process.stderr.write(bytes);
+      return DELIVERED;
     },
   }),
 });

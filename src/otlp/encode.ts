@@ -8,6 +8,7 @@ import type { MetricType } from '../model/data_point_fields.ts';
 import type { LogRecord } from '../model/logs.ts';
 import type { Metric } from '../model/metrics.ts';
 import type { Span } from '../model/traces.ts';
+import { withByteIds } from './text_ids.ts';
 
 const LENGTH_PREFIXED = 2;
 
@@ -31,6 +32,7 @@ export function encodeRequest(batch: AnyBatch): Uint8Array {
 
 function addRecord(member: Parts, record: Span | LogRecord | Metric): void {
   if ('points' in record) member.parts(2, encodeMetric(record));
+  else if ('textIds' in record && record.textIds) member.message(2, withByteIds(record));
   else member.message(2, record.bytes.subarray(record.start, record.end));
 }
 
