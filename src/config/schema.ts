@@ -32,7 +32,9 @@ interface ServiceConfig {
   /** By pipeline id; of a faulty pipeline the references that could be read. Without inherited names. */
   readonly pipelines: Readonly<Record<string, PipelineConfig>>;
   readonly telemetry: TelemetryConfig;
-  /** Milliseconds. */
+  /** For how long a gateway that is to stop goes on taking requests, in milliseconds. */
+  readonly shutdown_delay: number;
+  /** How long what is under way may take to end after that, in milliseconds. */
   readonly shutdown_timeout: number;
 }
 
@@ -83,7 +85,9 @@ export function parseSection<T>(schema: z.ZodType<T>, value: unknown, path: stri
 const newFaults = (issues: readonly z.core.$ZodIssue[], path: string, { broken }: RawConfig) =>
   faultsOf(issues, path).filter((fault) => ![...broken].some((place) => isAtOrBelow(fault.path, place)));
 
-const DEFAULT_SHUTDOWN_MS = 10_000;
+const DEFAULT_SHUTDOWN_DELAY_MS = 1000;
+/** 10 s for requests and 20 s for queues; with the delay it is within the 45 s that our Kubernetes profiles give. */
+const DEFAULT_SHUTDOWN_MS = 30_000;
 const MAX_SHUTDOWN_MS = 3_600_000;
 const DEFAULT_QUERY_ENDPOINT = '127.0.0.1:16686';
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
@@ -143,6 +147,7 @@ const querySchema = z
   })
   .prefault({});
 
+const shutdownDelay = duration({ max: MAX_SHUTDOWN_MS }).default(DEFAULT_SHUTDOWN_DELAY_MS);
 const shutdownTimeout = duration({ max: MAX_SHUTDOWN_MS }).default(DEFAULT_SHUTDOWN_MS);
 
 /** For a map whose values are parsed one by one. */
@@ -150,7 +155,7 @@ const keys = (...names: string[]) =>
   z.strictObject(Object.fromEntries(names.map((name) => [name, z.unknown().optional()]))).prefault({});
 
 const topSchema = keys('receivers', 'processors', 'exporters', 'extensions', 'service', 'query');
-const serviceSchema = keys('enabled', 'extensions', 'pipelines', 'telemetry', 'shutdown_timeout');
+const serviceSchema = keys('enabled', 'extensions', 'pipelines', 'telemetry', 'shutdown_delay', 'shutdown_timeout');
 const sectionsSchema = z.record(z.string(), z.unknown()).prefault({});
 const pipelinesSchema = sectionsSchema.refine((pipelines) => Object.keys(pipelines).length > 0, {
   message: 'found no pipeline; allowed: one or more, such as traces, logs and metrics',
@@ -223,6 +228,7 @@ function readService(value: unknown, isOuterClean: boolean, read: Read, faults: 
     extensions: read(idList().default([]), service.extensions, 'service.extensions') ?? strings(service.extensions),
     pipelines,
     telemetry: read(telemetrySchema, service.telemetry, 'service.telemetry') ?? telemetrySchema.parse({}),
+    shutdown_delay: read(shutdownDelay, service.shutdown_delay, 'service.shutdown_delay') ?? DEFAULT_SHUTDOWN_DELAY_MS,
     shutdown_timeout:
       read(shutdownTimeout, service.shutdown_timeout, 'service.shutdown_timeout') ?? DEFAULT_SHUTDOWN_MS,
   };

@@ -14,6 +14,14 @@ export interface Batch<S extends Signal, R> {
   readonly tenant: Tenant;
   /** Milliseconds since 1970, by the gateway's clock. */
   readonly receivedAtMs: number;
+  /**
+   * SHA-256 of the signal and the decompressed body of the request, by which a repeat is known; absent where the body has
+   * no time in it, since two such bodies may be equal by chance. Who hands on a batch in parts gives each a digest of
+   * its own, made from this one.
+   */
+  readonly digest?: Uint8Array | undefined;
+  /** How many gateways of ours have forwarded it before; absent is 0. */
+  readonly hops?: number | undefined;
   readonly resources: readonly ResourceGroup<R>[];
 }
 

@@ -5,16 +5,26 @@
  */
 import assert from 'node:assert/strict';
 import type { Registry } from 'prom-client';
-import type { Authenticator, Component, ComponentFactory, Consumer, Settings } from '../component.ts';
+import type {
+  Admission,
+  Authenticator,
+  Component,
+  ComponentFactory,
+  Consumer,
+  Exporter,
+  Settings,
+  Storage,
+} from '../component.ts';
 import type { RawConfig } from '../config/load.ts';
 import type { GatewayConfig } from '../config/schema.ts';
 import { ConfigError, type ConfigFault } from '../errors.ts';
 import { forkBatch, type AnyBatch, type Signal } from '../model/batch.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { countPassing, countReceived, createCounters, type Counters } from './counters.ts';
-import { createDestination, deliverTo, type Destination } from './destination.ts';
+import { createDestination, type Destination } from './destination.ts';
 import { fanOut } from './fanout.ts';
-import { planService, type Plan, type Planned, type PlannedPipeline } from './plan.ts';
+import { pipelineEnd } from './pipeline_end.ts';
+import { impliedExtension, planService, type Plan, type Planned, type PlannedPipeline } from './plan.ts';
 import { createService, type Part, type Service } from './service.ts';
 import { createShared } from './shared.ts';
 
@@ -39,7 +49,7 @@ export function buildService({ config, raw, faults, registry, logger, metrics }:
   // With a file missing, what it would have defined would be reported as unknown.
   if (!raw.isComplete) throw new ConfigError(faults);
   const plan = planService({ config, raw, registry });
-  const builder = new Builder(logger, createCounters(metrics));
+  const builder = new Builder(registry, logger, createCounters(metrics));
   builder.build(plan);
   builder.checkQuery(config);
   const all = unique([...faults, ...plan.faults, ...builder.faults]);
@@ -50,8 +60,12 @@ export function buildService({ config, raw, faults, registry, logger, metrics }:
     shutdownTimeoutMs: config.service.shutdown_timeout,
     logger,
   });
+  builder.health = () => service.health();
   return { ...service, authenticators: builder.authenticators };
 }
+
+/** Where the registry has no limiter. */
+const BOUNDLESS: Admission = { admit: () => ({ grow: () => undefined, release: () => undefined }) };
 
 /** Stands where a fault left a pipeline without its end, so that the rest can be built and checked. */
 const NOWHERE: Consumer<AnyBatch> = { consume: () => assert.fail('a pipeline with faults is never started') };
@@ -60,6 +74,11 @@ class Builder {
   /** What the factories found wrong; paths are of the whole configuration. */
   readonly faults: ConfigFault[] = [];
   readonly authenticators = new Map<string, Authenticator>();
+  /** Asked once the service is built. */
+  health: Settings['health'] = () => ({ unready: [], stuck: [] });
+  readonly #storages = new Map<string, Storage>();
+  #admission: Admission | undefined;
+  readonly #registry: readonly ComponentFactory[];
   readonly #logger: Logger;
   readonly #counters: Counters;
   readonly #extensions = new Map<string, Part>();
@@ -68,22 +87,40 @@ class Builder {
   readonly #receivers: Part[] = [];
   readonly #shared = createShared();
 
-  constructor(logger: Logger, counters: Counters) {
+  constructor(registry: readonly ComponentFactory[], logger: Logger, counters: Counters) {
+    this.#registry = registry;
     this.#logger = logger;
     this.#counters = counters;
   }
 
   build({ extensions, pipelines }: Plan): void {
-    for (const planned of extensions) {
-      const extension = this.#create(planned, {}, (config, settings) => planned.factory.create(config, settings));
-      if (extension) this.#extensions.set(planned.id, { name: nameOf(planned), component: extension });
-      if (extension && isAuthenticator(extension)) this.authenticators.set(planned.id, extension);
-    }
+    for (const planned of extensions) this.#addExtension(planned);
+    if (this.#admission === undefined) this.#imply('memory_limiter');
     for (const planned of uniqueById(pipelines.flatMap((pipeline) => pipeline.exporters))) this.#addExporter(planned);
     const heads = new Map(pipelines.map((pipeline) => [pipeline, this.#chain(pipeline)]));
     for (const planned of uniqueById(pipelines.flatMap((pipeline) => pipeline.receivers))) {
       this.#addReceiver(planned, heads);
     }
+  }
+
+  #addExtension(planned: Planned<'extension'>): void {
+    const extension = this.#create(planned, {}, (config, settings) => planned.factory.create(config, settings));
+    if (!extension) return;
+    this.#extensions.set(planned.id, { name: nameOf(planned), component: extension });
+    this.#learn(planned.id, extension);
+  }
+
+  /** Adds an extension that a service has unless it names one that does the same. */
+  #imply(type: string): void {
+    const planned = impliedExtension(type, this.#registry);
+    if (planned) this.#addExtension(planned);
+  }
+
+  /** What an extension can be asked for. */
+  #learn(id: string, extension: Component): void {
+    if (isAuthenticator(extension)) this.authenticators.set(id, extension);
+    if (isStorage(extension)) this.#storages.set(id, extension);
+    if (isAdmission(extension)) this.#admission = extension;
   }
 
   /** The query API is no component; whom it asks is checked here, where extensions are known. */
@@ -101,7 +138,7 @@ class Builder {
     const queues: Part[] = [];
     for (const [id, { exporter, queue }] of this.#destinations) {
       exporters.push({ name: `exporter ${id}`, component: exporter });
-      if (queue) queues.push({ name: `sending queue of exporter ${id}`, component: queue });
+      queues.push({ name: `sending queue of exporter ${id}`, component: queue });
     }
     const oneByOne = [...this.#extensions.values(), exporters, queues, ...this.#processors, this.#receivers];
     return oneByOne.map((stage) => (Array.isArray(stage) ? stage : [stage]));
@@ -109,8 +146,8 @@ class Builder {
 
   describe({ id, receivers, processors, exporters }: PlannedPipeline): string {
     const ends = exporters.map((exporter) => {
-      const durability = this.#destinations.get(exporter.id)?.exporter.queue?.durability;
-      return durability === undefined ? exporter.id : `${exporter.id} (${durability})`;
+      const durability = this.#destinations.get(exporter.id)?.exporter.queue?.durability ?? 'commit';
+      return `${exporter.id} (${durability})`;
     });
     const starts = receivers.map((receiver) => receiver.id).join(', ');
     return `${id}: ${[starts, ...processors.map((processor) => processor.id), ends.join(', ')].join(' → ')}`;
@@ -118,16 +155,36 @@ class Builder {
 
   #addExporter(planned: Planned<'exporter'>): void {
     const exporter = this.#create(planned, {}, (config, settings) => planned.factory.create(config, settings));
-    if (exporter) this.#destinations.set(planned.id, createDestination(exporter, this.#loggerOf(planned)));
+    const storage = exporter && this.#storageFor(planned, exporter);
+    if (!exporter || (exporter.queue?.durability === 'disk' && !storage)) return;
+    const { id } = planned;
+    const parts = { id, exporter, storage, counters: this.#counters, logger: this.#loggerOf(planned) };
+    this.#destinations.set(id, createDestination(parts));
+  }
+
+  /** The one that the queue names, else the only one there is. */
+  #storageFor({ path }: Planned, { queue }: Exporter): Storage | undefined {
+    if (queue?.durability === 'disk' && this.#storages.size === 0) this.#imply('file_storage');
+    const [only, ...others] = this.#storages.values();
+    const named = queue?.storage === undefined ? only : this.#storages.get(queue.storage);
+    const isAmbiguous = queue?.storage === undefined && others.length > 0;
+    if (queue?.durability !== 'disk' || (named && !isAmbiguous)) return named;
+    const ids = [...this.#storages.keys()].join(', ') || 'none';
+    const found = queue.storage === undefined ? 'several storages' : `"${queue.storage}"`;
+    const message = `found ${found}; allowed: the id of a storage extension of service.extensions (${ids})`;
+    this.faults.push({ path: `${path}.sending_queue.storage`, message });
+    return undefined;
   }
 
   /** Builds a pipeline from its end; returns its first consumer. */
   #chain({ id, signal, processors, exporters }: PlannedPipeline): Consumer<AnyBatch> {
     const ends = exporters.flatMap((exporter) => {
       const destination = this.#destinations.get(exporter.id);
-      return destination ? deliverTo(destination, this.#counters.exporter(exporter.id, signal)) : [];
+      // Its counters show up as 0 from the start.
+      destination?.counts(signal);
+      return destination ?? [];
     });
-    let head = ends.length === 0 ? NOWHERE : fanOut(ends);
+    let head = ends.length === 0 ? NOWHERE : pipelineEnd(id, ends);
     for (const planned of processors.toReversed()) head = this.#addProcessor(planned, id, signal, head);
     return head;
   }
@@ -188,6 +245,8 @@ class Builder {
       logger: this.#loggerOf(planned, fields),
       authenticator: (id) => this.#authenticator(id),
       shared: this.#shared,
+      admission: this.#admission ?? BOUNDLESS,
+      health: () => this.health(),
     };
   }
 
@@ -205,6 +264,14 @@ class Builder {
   #loggerOf(planned: Planned, fields: object = {}): Logger {
     return this.#logger.child({ component: nameOf(planned), ...fields });
   }
+}
+
+function isStorage(component: Component): component is Storage {
+  return 'log' in component && 'deadLetters' in component;
+}
+
+function isAdmission(component: Component): component is Component & Admission {
+  return 'admit' in component;
 }
 
 /** Pipelines change what they hand on; none must see what another one did. */

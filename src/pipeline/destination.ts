@@ -1,105 +1,181 @@
-/** The end of a pipeline: encodes a batch and sends it, through the exporter's queue if it wants one; counts and logs. */
-import { ACCEPTED, type Consumer, type Exporter, type Logger, type QueueRecord } from '../component.ts';
-import { PermanentError, QuotaError, RetryableError } from '../errors.ts';
-import { itemCount, type AnyBatch } from '../model/batch.ts';
-import type { Counters } from './counters.ts';
-import { SendingQueue } from './sending_queue.ts';
+/** One exporter with its queue: what the pipelines that name it deliver to. Counts, once each, what becomes of items. */
+import { createHash } from 'node:crypto';
+import type { Exporter, Logger, QueueSettings, RetrySettings, SendOutcome, Storage } from '../component.ts';
+import { itemCount, type AnyBatch, type Signal } from '../model/batch.ts';
+import type { QueueRecord } from '../model/record.ts';
+import type { Counters, ExporterCounts } from './counters.ts';
+import { DiskQueue } from './disk_queue.ts';
+import { failureLog } from './failure_log.ts';
+import { QueueRoom, type Place } from './queue_room.ts';
+import { Senders, type SendersSettings } from './senders.ts';
+import { commitQueue, memoryQueue, type SendingQueue } from './sending_queue.ts';
 
+/** What is being encoded and sent at once: a small request can grow much, since each of its rows repeats the resource. */
 const MAX_BYTES_IN_FLIGHT = 268_435_456;
 
-/** One exporter with its queue; serves every pipeline that names it. */
-export interface Destination {
+/** Where an exporter wants no queue: every request is sent by itself. */
+const UNQUEUED: QueueSettings = {
+  durability: 'commit',
+  num_consumers: 1000,
+  queue_size: MAX_BYTES_IN_FLIGHT,
+  sizer: 'bytes',
+  max_tenant_share: 1,
+  unready_after: 0,
+};
+
+const RETRY: RetrySettings = {
+  enabled: true,
+  initial_interval: 1000,
+  max_interval: 30_000,
+  multiplier: 1.5,
+  randomization_factor: 0.5,
+  max_elapsed_time: 0,
+};
+
+export interface DestinationParts {
+  readonly id: string;
   readonly exporter: Exporter;
-  readonly queue: SendingQueue | undefined;
-  /** Resolves when the destination has the batch. */
-  deliver(batch: AnyBatch): Promise<void>;
+  /** For queues on disk, and for dead letters of others that have one at hand. */
+  readonly storage: Storage | undefined;
+  readonly counters: Counters;
+  readonly logger: Logger;
 }
 
-export function createDestination(exporter: Exporter, logger: Logger): Destination {
+export interface Destination {
+  readonly id: string;
+  readonly exporter: Exporter;
+  readonly queue: SendingQueue;
+  /** Holds room for a batch. Throws RetryableError when there is none; a batch that gets room need not be delivered. */
+  reserve(batch: AnyBatch): Reservation;
+  /** What counts at its end of a pipeline. */
+  counts(signal: Signal): ExporterCounts;
+}
+
+export interface Reservation {
+  /** Makes the record. When it rejects, the room is free again. */
+  encode(pipeline: string): Promise<EncodedReservation>;
+  cancel(): void;
+}
+
+export interface EncodedReservation {
+  /** Resolves when the queue has taken the record, as durable as the queue promises. */
+  deliver(): Promise<void>;
+  cancel(): void;
+}
+
+export function createDestination(parts: DestinationParts): Destination {
+  const { id, exporter, logger, counters } = parts;
   const watch = failureLog(logger);
   const encode = watch((batch: AnyBatch) => exporter.encode(batch), 'encoding failed');
-  const send = watch((records: readonly QueueRecord[]) => exporter.send(records), 'sending failed');
-  const queue = exporter.queue && new SendingQueue(exporter.queue, send);
-  const reserve = byteBudget(MAX_BYTES_IN_FLIGHT);
+  const counts = (signal: Signal) => counters.exporter(id, signal);
+  const queue = createQueue(
+    parts,
+    watch((sent: Sent) => sendCounted(exporter, counts, sent), 'sending failed'),
+  );
+  counters.queue(id, queue);
   return {
+    id,
     exporter,
     queue,
-    deliver: async (batch) => {
-      const release = reserve(exporter.sizeOf?.(batch) ?? 0);
-      try {
-        const record = await encode(batch);
-        await (queue ? queue.deliver(record) : send([record]));
-      } finally {
-        release();
-      }
+    counts,
+    reserve: (batch) => {
+      const place = queue.reserve(batch.tenant, { items: itemCount(batch), bytes: exporter.sizeOf?.(batch) ?? 0 });
+      return { encode: (pipeline) => encodeInto(place, pipeline, batch), cancel: () => place.release() };
     },
   };
-}
 
-/**
- * A small request can grow much: each of its rows repeats the resource. What is being encoded and sent at once is bounded,
- * and more is refused for now. A batch that is larger than the bound is taken when it comes alone.
- */
-function byteBudget(most: number): (bytes: number) => () => void {
-  let reserved = 0;
-  return (bytes) => {
-    if (reserved > 0 && reserved + bytes > most) {
-      throw new RetryableError(`too much is on its way to the exporter: ${reserved} bytes`, { retryAfterMs: 1000 });
+  async function encodeInto(place: Place, pipeline: string, batch: AnyBatch): Promise<EncodedReservation> {
+    try {
+      const encoded = await encode(batch);
+      place.resize({ items: encoded.items, bytes: encoded.bytes.byteLength });
+      const { signal, tenant, receivedAtMs } = batch;
+      const receipt = receiptOf(batch, pipeline, id);
+      const record: QueueRecord = { ...encoded, signal, tenant, receivedAtMs, receipt, id: undefined };
+      return { deliver: () => queue.take(record, place), cancel: () => place.release() };
+    } catch (error) {
+      place.release();
+      throw error;
     }
-    reserved += bytes;
-    return () => {
-      reserved -= bytes;
-    };
-  };
+  }
 }
 
-/** A batch without items is taken without a trip to the destination. */
-export function deliverTo(destination: Destination, edge: ReturnType<Counters['exporter']>): Consumer<AnyBatch> {
-  return {
-    consume: async (batch) => {
-      const items = itemCount(batch);
-      if (items === 0) return ACCEPTED;
-      try {
-        await destination.deliver(batch);
-      } catch (error) {
-        edge.failed(items);
-        throw error;
-      }
-      edge.sent(items);
-      return ACCEPTED;
-    },
-  };
+interface Sent {
+  readonly records: readonly QueueRecord[];
+  readonly signal: AbortSignal;
 }
 
-type Action<In, Out> = (input: In) => Promise<Out>;
+type CountsOf = (signal: Signal) => ExporterCounts;
 
-/**
- * Wraps what an exporter does so that its failures reach the log, where an outage must not write a line for every
- * request: a failure that repeats the last one is left out, and the first success after it is told.
- */
-function failureLog(logger: Logger): <In, Out>(action: Action<In, Out>, message: string) => Action<In, Out> {
-  return (action, message) => {
-    let lastFailure: string | undefined;
-    return async (input) => {
-      try {
-        const output = await action(input);
-        if (lastFailure !== undefined) logger.info({}, 'works again');
-        lastFailure = undefined;
-        return output;
-      } catch (error) {
-        const failure = String(error);
-        if (failure !== lastFailure) logFailure(logger, error, message);
-        lastFailure = failure;
-        throw error;
-      }
-    };
-  };
+async function sendCounted(exporter: Exporter, counts: CountsOf, { records, signal }: Sent): Promise<SendOutcome> {
+  const outcome = await exporter.send(records, signal);
+  const { duplicates, deadLettered, refused } = outcome;
+  const items = records.reduce((sum, record) => sum + record.items, 0);
+  const [first] = records;
+  if (first !== undefined) {
+    const count = counts(first.signal);
+    // A counter throws at a negative step, and these records have been taken.
+    count.sent(Math.max(0, items - duplicates - deadLettered - refused));
+    count.duplicate(duplicates);
+    count.deadLettered(deadLettered);
+    count.refused(refused);
+  }
+  return outcome;
 }
 
-/** An error of no kind is a bug of ours until shown otherwise, so its stack is logged and an operator called. */
-function logFailure(logger: Logger, error: unknown, message: string): void {
-  const isClassified =
-    error instanceof PermanentError || error instanceof RetryableError || error instanceof QuotaError;
-  if (isClassified) logger.warn({ err: error }, message);
-  else logger.error({ err: error }, message);
+function createQueue(parts: DestinationParts, send: (sent: Sent) => Promise<SendOutcome>): SendingQueue {
+  const { id, exporter, storage, counters, logger } = parts;
+  const settings = exporter.queue ?? UNQUEUED;
+  const room = new QueueRoom(settings);
+  const ways: SendersSettings = {
+    num_consumers: settings.num_consumers,
+    maxItems: exporter.queue?.batch?.max_size,
+    retry: exporter.retry ?? RETRY,
+    send: (records, signal) => send({ records, signal }),
+    giveUp: (record, error) => giveUp(parts, record, error),
+  };
+  const countsOf = ({ signal }: QueueRecord) => counters.exporter(id, signal);
+  if (settings.durability === 'commit')
+    return commitQueue(room, ways, (record) => countsOf(record).failed(record.items));
+  if (settings.durability === 'memory') return memoryQueue(room, ways, (record) => countsOf(record).lost(record.items));
+  if (storage === undefined) throw new TypeError(`the queue of exporter ${id} needs a storage`);
+  return new DiskQueue({
+    log: storage.log(id),
+    room,
+    senders: new Senders(ways),
+    logger,
+    unreadyAfterMs: settings.unready_after,
+    recovered: (signal, items) => counters.exporter(id, signal).recovered(items),
+    corrupt: counters.corrupt(id),
+    forget: exporter.forget && ((queueId, seq) => exporter.forget?.(queueId, seq) ?? Promise.resolve()),
+  });
+}
+
+/** Keeps a record that the destination will not take. Without a storage all that can be kept of it is its count. */
+async function giveUp(
+  { id, storage, counters, logger }: DestinationParts,
+  record: QueueRecord,
+  error: unknown,
+): Promise<void> {
+  const count = counters.exporter(id, record.signal);
+  const reason = error instanceof Error ? error.message : String(error);
+  if (storage === undefined) {
+    logger.error(
+      { err: error, items: record.items },
+      'items were given up and are lost: there is no storage to keep them',
+    );
+    count.lost(record.items);
+  } else {
+    await storage.deadLetters.add({ exporter: id, reason, at: new Date(), record });
+    logger.error({ err: error, items: record.items }, 'items were given up; they are kept as a dead letter');
+    count.deadLettered(record.items);
+  }
+  count.failed(record.items);
+}
+
+/** What an identical request of the same tenant has too, on the same way to the same exporter. */
+function receiptOf({ digest, tenant }: AnyBatch, pipeline: string, exporter: string): Uint8Array | undefined {
+  if (digest === undefined) return undefined;
+  const { orgId, workspaceId, targetId } = tenant;
+  const way = JSON.stringify([pipeline, exporter, orgId, workspaceId, targetId]);
+  return createHash('sha256').update(way).update(digest).digest();
 }

@@ -44,7 +44,7 @@ function mergeOutcomes(outcomes: readonly Outcome[]): Outcome {
  * Told to retry, the client sends the whole batch again and loses nothing; told that it is hopeless, it drops what
  * another consumer might still have taken. Of equals the first counts.
  */
-function mostRetryable(failures: readonly unknown[]): unknown {
+export function mostRetryable(failures: readonly unknown[]): unknown {
   return failures.toSorted((a, b) => hopelessness(a) - hopelessness(b))[0];
 }
 

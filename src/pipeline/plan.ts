@@ -74,6 +74,23 @@ export function planService(input: PlanInput): Plan {
   return { extensions, pipelines, faults };
 }
 
+/** An extension that a service has without being told to, with its defaults; undefined where the registry has none. */
+export function impliedExtension(
+  type: string,
+  registry: readonly ComponentFactory[],
+): Planned<'extension'> | undefined {
+  const isWanted = (one: ComponentFactory) => one.kind === 'extension' && one.type === type;
+  const factory = registry.find((one): one is ExtensionFactory<unknown> & ComponentFactory => isWanted(one));
+  if (factory === undefined) return undefined;
+  return {
+    kind: 'extension',
+    id: type,
+    path: `extensions.${type}`,
+    factory,
+    section: { config: factory.config.parse({}) },
+  };
+}
+
 /** What a configuration defines of one kind; undefined stands for a component of unknown type. */
 interface Sections<K extends Kind> {
   readonly kind: K;

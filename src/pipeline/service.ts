@@ -3,22 +3,29 @@
  * extensions, exporters, processors from the last to the first, receivers.
  */
 import assert from 'node:assert/strict';
-import type { Component } from '../component.ts';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Component, Health } from '../component.ts';
 import type { Logger } from '../telemetry/logger.ts';
 
 /** How long a component that ignores the deadline is waited for before the next one gets its turn. */
 const GRACE_MS = 1000;
 
+/** Requests under way get this part of the time to stop at the most: what they leave behind has to be sent yet. */
+const REQUESTS_SHARE = 1 / 3;
+
 /** A component under the name that logs and errors give it, such as `receiver otlp`. */
 export interface Part {
   readonly name: string;
-  readonly component: Component;
+  readonly component: Component & {
+    /** Once it has shut down: what data it still holds and where that stays; undefined when there is none. */
+    leftover?(): string | undefined;
+  };
 }
 
 export interface ServiceParts {
   /** One readable line for each pipeline, such as `traces: otlp → promote → postgres (commit)`. */
   readonly pipelines: readonly string[];
-  /** Groups of components in the order in which they start; those of one group stop together. */
+  /** Groups of components in the order in which they start; those of one group stop together. The last takes requests. */
   readonly stages: readonly (readonly Part[])[];
   readonly shutdownTimeoutMs: number;
   readonly logger: Logger;
@@ -26,17 +33,29 @@ export interface ServiceParts {
 
 export interface Service {
   readonly pipelines: readonly string[];
+  /** How it and its components are; reasons of a component begin with its name. */
+  health(): Health;
   /** Rejects with an error that names the component that failed; what was started before it is shut down again. */
   start(): Promise<void>;
-  /** Resolves when all components are released or the deadline has passed; failures are logged. May be repeated. */
-  shutdown(): Promise<void>;
+  /**
+   * Turns the service unready and resolves after a while, in which it goes on taking requests: those who send to it learn
+   * late that they should not. At once where it is not running.
+   */
+  drain(ms: number): Promise<void>;
+  /**
+   * Resolves when all components are released or the deadline has passed; failures are logged. To what data stays behind
+   * and where, a line for each component that has some. May be repeated.
+   */
+  shutdown(): Promise<readonly string[]>;
 }
 
 export function createService(parts: ServiceParts): Service {
   let starting: Promise<void> | undefined;
-  let stopping: Promise<void> | undefined;
+  let stopping: Promise<readonly string[]> | undefined;
+  let state: 'starting' | 'running' | 'shutting down' = 'starting';
 
   const shutdown = () => {
+    state = 'shutting down';
     stopping ??= stopAll(parts, starting);
     return stopping;
   };
@@ -49,8 +68,28 @@ export function createService(parts: ServiceParts): Service {
       await shutdown();
       throw error;
     }
+    if (stopping === undefined) state = 'running';
   };
-  return { pipelines: parts.pipelines, start, shutdown };
+  const drain = async (ms: number) => {
+    if (state !== 'running') return;
+    state = 'shutting down';
+    await delay(ms);
+  };
+  const health = (): Health => {
+    const own = state === 'running' ? [] : [state];
+    return {
+      unready: [...own, ...reasonsOf(parts, (component) => component.unready?.())],
+      stuck: reasonsOf(parts, (component) => component.stuck?.()),
+    };
+  };
+  return { pipelines: parts.pipelines, health, start, drain, shutdown };
+}
+
+function reasonsOf({ stages }: ServiceParts, reasonOf: (component: Part['component']) => string | undefined): string[] {
+  return stages.flat().flatMap(({ name, component }) => {
+    const reason = reasonOf(component);
+    return reason === undefined ? [] : [`${name}: ${reason}`];
+  });
 }
 
 async function startAll({ stages }: ServiceParts, isStopping: () => boolean): Promise<void> {
@@ -65,19 +104,38 @@ async function startAll({ stages }: ServiceParts, isStopping: () => boolean): Pr
 }
 
 /** Also stops what never started: that is allowed, and releases what a failed start has left open. */
-async function stopAll(
-  { stages, shutdownTimeoutMs, logger }: ServiceParts,
-  starting = Promise.resolve(),
-): Promise<void> {
-  const deadline = new AbortController();
-  const timer = setTimeout(() => deadline.abort(), shutdownTimeoutMs);
+async function stopAll(parts: ServiceParts, starting = Promise.resolve()): Promise<readonly string[]> {
+  const { stages, shutdownTimeoutMs, logger } = parts;
+  const deadline = new Deadline(shutdownTimeoutMs);
+  const requestDeadline = new Deadline(shutdownTimeoutMs * REQUESTS_SHARE);
   try {
     await untilAbandoned(starting, deadline.signal).catch(() => undefined);
-    for (const stage of stages.toReversed()) {
-      await Promise.all(stage.map((part) => stopPart(part, deadline.signal, logger)));
+    for (const [index, stage] of [...stages.entries()].toReversed()) {
+      const { signal } = index === stages.length - 1 ? requestDeadline : deadline;
+      await Promise.all(stage.map((part) => stopPart(part, signal, logger)));
     }
   } finally {
-    clearTimeout(timer);
+    deadline.clear();
+    requestDeadline.clear();
+  }
+  return reasonsOf(parts, (component) => component.leftover?.());
+}
+
+/** A signal that aborts after a while; unlike `AbortSignal.timeout` it can be let go before. */
+class Deadline {
+  readonly #controller = new AbortController();
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(ms: number) {
+    this.#timer = setTimeout(() => this.#controller.abort(), ms);
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  clear(): void {
+    clearTimeout(this.#timer);
   }
 }
 

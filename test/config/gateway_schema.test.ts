@@ -50,7 +50,8 @@ test('a small gateway has defaults', async () => {
     { traces: { receivers: ['otlp'], processors: [], exporters: ['debug'] } },
   );
   assert.deepEqual(config.service.telemetry, { logs: { level: 'info' }, metrics: {} });
-  assert.equal(config.service.shutdown_timeout, 10_000);
+  assert.equal(config.service.shutdown_delay, 1000);
+  assert.equal(config.service.shutdown_timeout, 30_000);
   assert.equal(config.service.enabled, true);
   assert.deepEqual(config.query, { endpoint: '127.0.0.1:16686', allow_unauthenticated: false });
 });
@@ -170,7 +171,7 @@ const GATEWAY_FAULTS: [behaviour: string, text: string, faults: ConfigFault[]][]
       {
         path: 'service.pipeline',
         message:
-          'unknown key `pipeline`; did you mean `pipelines`? allowed: enabled, extensions, pipelines, telemetry, shutdown_timeout',
+          'unknown key `pipeline`; did you mean `pipelines`? allowed: enabled, extensions, pipelines, telemetry, shutdown_delay, shutdown_timeout',
       },
     ],
   ],

@@ -28,7 +28,12 @@ test('needs no variable to be set', async () => {
     },
   });
   assert.deepEqual(config.processors.promote, {});
-  assert.deepEqual(config.exporters.postgres, { database_url: 'postgres://localhost:5432/sluice' });
+  assert.deepEqual(config.exporters.postgres, {
+    database_url: 'postgres://localhost:5432/sluice',
+    sending_queue: { durability: 'disk' },
+  });
+  assert.deepEqual(config.extensions.file_storage, { directory: '.sluice/queue' });
+  assert.deepEqual(config.extensions.health_check, { endpoint: '127.0.0.1:13133' });
   assert.equal(config.service.telemetry.metrics.address, '127.0.0.1:8888');
   assert.equal(config.query.endpoint, '127.0.0.1:16686');
   assert.equal(config.query.database_url?.reveal(), 'postgres://localhost:5432/sluice');
@@ -44,6 +49,9 @@ test('takes its endpoints and the database from the environment', async () => {
     SLUICE_QUERY_ENDPOINT: '0.0.0.0:80',
     SLUICE_ALLOW_UNAUTHENTICATED: 'true',
     DATABASE_URL: 'postgres://db/other',
+    SLUICE_HEALTH_ENDPOINT: ':13133',
+    SLUICE_DATA_DIR: '/data',
+    SLUICE_DURABILITY: 'commit',
   });
   assert.deepEqual(config.receivers.otlp, {
     protocols: {
@@ -54,7 +62,12 @@ test('takes its endpoints and the database from the environment', async () => {
   assert.equal(config.query.allow_unauthenticated, true);
   assert.equal(config.service.telemetry.metrics.address, '[::1]:18888');
   assert.equal(config.query.endpoint, '0.0.0.0:80');
-  assert.deepEqual(config.exporters.postgres, { database_url: 'postgres://db/other' });
+  assert.deepEqual(config.exporters.postgres, {
+    database_url: 'postgres://db/other',
+    sending_queue: { durability: 'commit' },
+  });
+  assert.deepEqual(config.extensions.file_storage, { directory: '/data/queue' });
+  assert.deepEqual(config.extensions.health_check, { endpoint: ':13133' });
   assert.equal(config.query.database_url?.reveal(), 'postgres://db/other');
 });
 
@@ -68,7 +81,9 @@ test('is refused on an address that others can reach', async () => {
 
 test('has authentication without the "# " in front of each line with ingest_tokens, as it says', async () => {
   const lines = (await readFile(FILE, 'utf8')).split('\n');
-  const uncommented = lines.map((line) => (/ingest_tokens.*[\]}]$/.test(line) ? line.replace('# ', '') : line));
+  const uncommented = lines.map((line) =>
+    /^ *# (?:- ingest_tokens|auth: .*ingest_tokens|ingest_tokens: )/.test(line) ? line.replace('# ', '') : line,
+  );
   assert.notDeepEqual(uncommented, lines);
   await withConfigFile(uncommented.join('\n'), async (file) => {
     assert.deepEqual(await faultPaths(file, EXPOSED), []);

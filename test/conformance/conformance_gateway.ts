@@ -10,6 +10,7 @@ import type { Scope } from '../../src/model/identity.ts';
 import { generateToken, hashToken, tokenKind, tokenPrefix } from '../../src/model/token.ts';
 import { buildService } from '../../src/pipeline/build.ts';
 import { registry } from '../../src/registry.ts';
+import { ensurePartitions } from '../../src/store/partitions.ts';
 import { tokenStore } from '../../src/store/tokens.ts';
 import { createLogger } from '../../src/telemetry/logger.ts';
 import { createMetricsRegistry } from '../../src/telemetry/metrics.ts';
@@ -75,6 +76,8 @@ processors:
 exporters:
   postgres:
     database_url: \${env:EXPORT_URL}
+    # What is acknowledged is to be found in the database at once.
+    sending_queue: { durability: commit }
 service:
   extensions: [ingest_tokens]
   pipelines:
@@ -101,6 +104,8 @@ export interface GatewayOptions {
 
 export async function conformanceGateway({ sets = SMALL_BODIES }: GatewayOptions = {}): Promise<ConformanceGateway> {
   const database = await testDatabase();
+  // Made later, they would take over rows while a test reads them.
+  await ensurePartitions(database.pool, { today: new Date() });
   const proxy = await tcpProxy(database.url);
   const refused = new EventEmitter();
   const started = await startSomewhere({
@@ -181,7 +186,7 @@ async function start({ database, proxy, sets, onRefused }: Parts): Promise<Start
     await service.shutdown();
     throw error;
   }
-  return { httpPort, grpcPort, stop: () => service.shutdown() };
+  return { httpPort, grpcPort, stop: async () => void (await service.shutdown()) };
 }
 
 async function issue(pool: Pool, { orgId = 'acme', scopes = ['ingest'] }: TokenOptions = {}): Promise<IssuedToken> {

@@ -50,8 +50,9 @@ async function statusOf({ signal, body, contentType, contentEncoding }: FuzzedRe
     'content-type': contentType,
     ...(contentEncoding === '' ? {} : { 'content-encoding': contentEncoding }),
   };
-  const { status } = await httpRequest(`${gateway.url}/v1/${signal}`, { agent, headers, body });
-  assert.ok(ALLOWED.has(status), `${status} for ${JSON.stringify(headers)} ${Buffer.from(body).toString('hex')}`);
+  const { status, body: answer } = await httpRequest(`${gateway.url}/v1/${signal}`, { agent, headers, body });
+  const sent = `${JSON.stringify(headers)} ${Buffer.from(body).toString('hex')}`;
+  assert.ok(ALLOWED.has(status), `${status} ${answer.toString()} for ${sent}`);
   return status;
 }
 

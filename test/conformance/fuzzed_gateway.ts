@@ -7,6 +7,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import { ensurePartitions } from '../../src/store/partitions.ts';
 import { countRows, testGateway } from '../support/gateway.ts';
 
 export interface FuzzedGateway {
@@ -74,6 +75,8 @@ async function serve(): Promise<void> {
     );
   }
   const gateway = await testGateway({ sets: [LEVEL] });
+  // Made later, they would hold up writers for a moment, who would be told to come again.
+  await ensurePartitions(gateway.pool, { today: new Date() });
   // Nobody is left to ask.
   const abandon = (): void => void gateway.close();
   process.once('disconnect', abandon);

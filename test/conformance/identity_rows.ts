@@ -6,7 +6,7 @@ import { grpcClient } from '../receivers/otlp_grpc_server.ts';
 import { any, attribute, field, request } from '../support/otlp_messages.ts';
 import { httpRequest } from './http_client.ts';
 import { ownHeaders, valid, withToken } from './http_rows.ts';
-import { record } from './requests.ts';
+import { record, untimed } from './requests.ts';
 import type { Row, Run } from './rows.ts';
 import { assertTaken, onlyRow } from './stored.ts';
 import { fromHttp, METHODS, type Reply } from './wires.ts';
@@ -79,7 +79,7 @@ export const IDENTITY_ROWS: readonly Row[] = [
     id: 'I-3',
     says: 'the token stands in authorization, in any case; another header is told from it',
     async check(run) {
-      const body = request([record(run.signal)]);
+      const body = request([untimed(run.signal)]);
       const { token } = run.gateway;
       for (const headers of [
         { AUTHORIZATION: `Bearer ${token}` },
@@ -131,7 +131,7 @@ export const IDENTITY_ROWS: readonly Row[] = [
         const owner = at % 2 === 0 ? 'acme' : 'other';
         const resource = attribute(1, 'owner', any.string(owner));
         const options = owner === 'other' ? withToken(token) : {};
-        assertTaken(await run.send(request([record(run.signal)], { resource }), options));
+        assertTaken(await run.send(request([untimed(run.signal)], { resource }), options));
       });
       await Promise.all(sent);
       const rows = await run.rows();

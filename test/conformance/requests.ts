@@ -32,6 +32,9 @@ export function record(signal: Signal, parts: RecordParts = {}): Buffer {
   return metric(fixed64(3, time), double(4, 1), rest);
 }
 
+/** A request of such records alone is stored each time it comes: what has no time cannot be told from its repeat. */
+export const untimed = (signal: Signal): Buffer => record(signal, { time: 0n });
+
 /** A gauge `m` with one point of these fields. */
 export const metric = (...point: readonly Uint8Array[]): Buffer =>
   Buffer.concat([field(1, 'm'), field(5, field(1, ...point))]);

@@ -18,7 +18,9 @@ clients.before(async () => {
   gateway = await conformanceGateway();
 });
 clients.before.each(async () => {
-  await gateway.pool.query('TRUNCATE otel_spans, otel_logs, otel_metrics');
+  await gateway.pool.query(
+    'DELETE FROM otel_spans; DELETE FROM otel_logs; DELETE FROM otel_metrics; DELETE FROM receipts',
+  );
 });
 clients.after(() => gateway.close());
 

@@ -1,4 +1,7 @@
 /** A configuration file of ours at work: gateway and query API as `sluice up` runs them, on ports and a database of their own. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildGateway } from '../../src/cli/gateway.ts';
 import { startDisabledQuery, startQuery } from '../../src/cli/query.ts';
@@ -23,15 +26,25 @@ const ANY_PORT = { host: '127.0.0.1', port: 0 };
 /** @param file in `config/` */
 export async function deploy(file: string, env: Environment): Promise<Deployment> {
   const database = await testDatabase();
-  try {
-    return await start(file, env, database);
-  } catch (error) {
+  const dataDir = await mkdtemp(path.join(os.tmpdir(), 'sluice-deployment-'));
+  const remove = async () => {
     await database.close();
+    await rm(dataDir, { recursive: true });
+  };
+  try {
+    return await start(file, { ...env, SLUICE_DATA_DIR: dataDir }, database, remove);
+  } catch (error) {
+    await remove();
     throw error;
   }
 }
 
-async function start(file: string, env: Environment, database: TestDatabase): Promise<Deployment> {
+async function start(
+  file: string,
+  env: Environment,
+  database: TestDatabase,
+  remove: () => Promise<void>,
+): Promise<Deployment> {
   const port = await freePort();
   const gateway = await buildGateway({
     files: [fileURLToPath(new URL(`../../config/${file}`, import.meta.url))],
@@ -41,6 +54,7 @@ async function start(file: string, env: Environment, database: TestDatabase): Pr
       DATABASE_URL: database.url,
       SLUICE_OTLP_HTTP_ENDPOINT: `127.0.0.1:${port}`,
       SLUICE_OTLP_GRPC_ENDPOINT: '127.0.0.1:0',
+      SLUICE_HEALTH_ENDPOINT: '127.0.0.1:0',
     },
   });
   await gateway.start();
@@ -56,7 +70,7 @@ async function start(file: string, env: Environment, database: TestDatabase): Pr
     async close() {
       await query.shutdown();
       await gateway.shutdown();
-      await database.close();
+      await remove();
     },
   };
 }

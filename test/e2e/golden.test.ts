@@ -28,7 +28,9 @@ Golden.before(async () => {
   gateway = await testGateway();
 });
 Golden.before.each(async () => {
-  await gateway.pool.query('TRUNCATE otel_spans, otel_logs, otel_metrics');
+  await gateway.pool.query(
+    'DELETE FROM otel_spans; DELETE FROM otel_logs; DELETE FROM otel_metrics; DELETE FROM receipts',
+  );
 });
 Golden.after(() => gateway.close());
 

@@ -33,7 +33,10 @@ for (const { file, killSwitch, otlpSuccess, takesSdkSpans } of PROFILES) {
     const trace = routes(otlpSuccess).find(({ scope }) => scope === 'scans:read');
     assert(trace);
     assert.equal((await send(deployment, trace, [ingest])).status, 403);
-    const { status, body } = await send(deployment, trace, [reads]);
+    let answer = await send(deployment, trace, [reads]);
+    // What is acknowledged is on disk, and in the database soon after.
+    while (answer.status === 404) answer = await send(deployment, trace, [reads]);
+    const { status, body } = answer;
     const { scan_id, span_count } = JSON.parse(body);
     assert.deepEqual([status, scan_id, span_count], [200, SCAN_ID, 1]);
     const proxy = `Bearer ${await issuer.token({ scopes: ['proxy:write'] })}`;

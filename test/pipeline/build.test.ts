@@ -88,6 +88,28 @@ test('a pipeline with several exporters gives each of them every batch', async (
   for (const id of ['memory', 'direct', 'memory/2']) assert.deepEqual(sentBy(world, id), ['traces 2']);
 });
 
+test('a batch goes into the queues of all exporters of a pipeline, or into none', async () => {
+  const { world, service, metrics } = await build(
+    'receivers.memory={}',
+    'exporters={memory: {}, memory/away: {sending_queue: {durability: memory, sizer: items, queue_size: 3}}}',
+    'service.pipelines.traces={receivers: [memory], exporters: [memory, memory/away]}',
+    'service.shutdown_timeout=100ms',
+  );
+  world.failing.set('memory/away', new RetryableError('away'));
+  await tracesTo(world, 'memory').consume(tracesOf(3));
+  await assert.rejects(tracesTo(world, 'memory').consume(tracesOf(1)), /the sending queue is full: 3 of 3 items wait/);
+  assert.deepEqual(sentBy(world, 'memory'), ['traces 3']);
+  assert.deepEqual(await counted(metrics, 'otelcol_exporter_enqueue_failed_spans'), [
+    'otelcol_exporter_enqueue_failed_spans{exporter="memory"} 0',
+    'otelcol_exporter_enqueue_failed_spans{exporter="memory/away"} 1',
+  ]);
+  assert.deepEqual(await counted(metrics, 'otelcol_exporter_queue_size'), [
+    'otelcol_exporter_queue_size{exporter="memory"} 0',
+    'otelcol_exporter_queue_size{exporter="memory/away"} 3',
+  ]);
+  await service.shutdown();
+});
+
 test('one receiver serves all pipelines and signals that name it', async () => {
   const { world } = await build(
     'receivers={memory: {}, memory/other: {}}',
@@ -166,8 +188,8 @@ test('describes each pipeline in one line', async () => {
     'service.pipelines.logs/audit={receivers: [memory], exporters: [direct]}',
   );
   assert.deepEqual(service.pipelines, [
-    'traces: memory, traces_only → keep → limit → memory (commit), direct',
-    'logs/audit: memory → direct',
+    'traces: memory, traces_only → keep → limit → memory (commit), direct (commit)',
+    'logs/audit: memory → direct (commit)',
   ]);
 });
 

@@ -9,11 +9,12 @@ import {
   type ComponentFactory,
   type Consumer,
   type Consumers,
-  type QueueRecord,
+  DELIVERED,
 } from '../../src/component.ts';
 import { sendingQueue } from '../../src/config/sending_queue.ts';
 import { ConfigError } from '../../src/errors.ts';
 import { itemCount, type AnyBatch } from '../../src/model/batch.ts';
+import type { EncodedBatch, QueueRecord } from '../../src/model/record.ts';
 
 export interface MemoryWorld {
   readonly registry: readonly ComponentFactory[];
@@ -145,7 +146,10 @@ function extension(world: Ends) {
 function exporter(world: Ends, type: string, isQueued: boolean) {
   return exporterFactory({
     type,
-    config: z.strictObject({ fails_to_start: z.boolean().default(false), sending_queue: sendingQueue() }),
+    config: z.strictObject({
+      fails_to_start: z.boolean().default(false),
+      sending_queue: sendingQueue().prefault({ durability: 'commit' }),
+    }),
     signals: ['traces', 'logs'],
     create: (config, { id }) => ({
       ...component(world, id, config.fails_to_start),
@@ -155,12 +159,13 @@ function exporter(world: Ends, type: string, isQueued: boolean) {
         const error = world.failing.get(id);
         if (error) throw error;
         world.sends.set(id, [...(world.sends.get(id) ?? []), records]);
+        return DELIVERED;
       },
     }),
   });
 }
 
-function recordOf(batch: AnyBatch): QueueRecord {
+function recordOf(batch: AnyBatch): EncodedBatch {
   const items = itemCount(batch);
-  return { signal: batch.signal, tenant: batch.tenant, format: 'v1', items, bytes: new Uint8Array(items) };
+  return { format: 'v1', items, bytes: new Uint8Array(items) };
 }

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { suite } from 'uvu';
-import type { Component } from '../../src/component.ts';
 import { createService, type Part, type Service } from '../../src/pipeline/service.ts';
 import { createLogger } from '../../src/telemetry/logger.ts';
 
@@ -13,12 +12,17 @@ interface Fixture {
 }
 
 /** Stages of component names; each component notes when it starts and stops, and then does what `behaviour` says. */
-function serviceOf(stages: readonly string[][], behaviour: Record<string, Component> = {}, shutdownTimeoutMs = 5000) {
+function serviceOf(
+  stages: readonly string[][],
+  behaviour: Record<string, Part['component']> = {},
+  shutdownTimeoutMs = 5000,
+) {
   const events: string[] = [];
   const logLines: Fixture['logLines'] = [];
   const partOf = (name: string): Part => ({
     name,
     component: {
+      ...behaviour[name],
       start: async () => {
         events.push(`start ${name}`);
         await behaviour[name]?.start?.();
@@ -141,6 +145,76 @@ test('a component that ignores the deadline is left behind', async () => {
     logLines.map(({ component, err }) => [component, err.message]),
     [['receiver', 'still busy after the shutdown deadline']],
   );
+});
+
+test('the last stage, which takes requests, leaves the others two thirds of the time', async () => {
+  let isTimeOver: boolean | undefined;
+  const { service } = serviceOf(
+    [['queue'], ['receiver']],
+    {
+      receiver: { shutdown: untilAborted },
+      queue: { shutdown: async (deadline) => void (isTimeOver = deadline.aborted) },
+    },
+    300,
+  );
+  await service.start();
+  await service.shutdown();
+  assert.equal(isTimeOver, false);
+});
+
+const WELL = { unready: [], stuck: [] };
+
+test('is ready from the end of its start until it is told to stop', async () => {
+  const opened = Promise.withResolvers<void>();
+  const { service } = serviceOf([['exporter']], { exporter: { start: () => opened.promise } });
+  const starting = { unready: ['starting'], stuck: [] };
+  assert.deepEqual(service.health(), starting);
+  const started = service.start();
+  assert.deepEqual(service.health(), starting);
+  opened.resolve();
+  await started;
+  assert.deepEqual(service.health(), WELL);
+  const stopped = service.shutdown();
+  assert.deepEqual(service.health(), { unready: ['shutting down'], stuck: [] });
+  await stopped;
+  assert.deepEqual(service.health(), { unready: ['shutting down'], stuck: [] });
+});
+
+test('tells what its components say of themselves, under their names', async () => {
+  const { service } = serviceOf([['a', 'b'], ['c']], {
+    a: { unready: () => 'full', stuck: () => undefined },
+    c: { unready: () => 'recovering', stuck: () => 'the log failed' },
+  });
+  await service.start();
+  assert.deepEqual(service.health(), { unready: ['a: full', 'c: recovering'], stuck: ['c: the log failed'] });
+  await service.shutdown();
+});
+
+test('while it drains it is not ready, and nothing has stopped yet', async () => {
+  const { service, events } = serviceOf([['receiver']]);
+  await service.start();
+  const drained = service.drain(1);
+  assert.deepEqual(service.health(), { unready: ['shutting down'], stuck: [] });
+  await drained;
+  assert.deepEqual(events, ['start receiver']);
+  await service.shutdown();
+});
+
+test('what does not run yet has nothing to drain', async () => {
+  const { service } = serviceOf([['receiver']]);
+  await service.drain(3_600_000);
+  await service.shutdown();
+});
+
+test('tells what data stays behind, after everything has stopped', async () => {
+  let left: string | undefined = 'all';
+  const { service } = serviceOf([['queue a', 'queue b'], ['receiver']], {
+    'queue a': { leftover: () => left, shutdown: async () => void (left = '3 records stay on disk') },
+    'queue b': { leftover: () => undefined },
+  });
+  await service.start();
+  assert.deepEqual(await service.shutdown(), ['queue a: 3 records stay on disk']);
+  assert.deepEqual(await service.shutdown(), ['queue a: 3 records stay on disk']);
 });
 
 test('tells its pipelines', () => {

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
 import { suite } from 'uvu';
-import type { QueueRecord } from '../../src/component.ts';
+import type { RetrySettings } from '../../src/component.ts';
 import { PermanentError, RetryableError } from '../../src/errors.ts';
 import type { Signal } from '../../src/model/batch.ts';
+import type { QueueRecord } from '../../src/model/record.ts';
 import { DEFAULT_TENANT } from '../../src/model/tenant.ts';
-import { SendingQueue } from '../../src/pipeline/sending_queue.ts';
+import { Senders, type SendersSettings } from '../../src/pipeline/senders.ts';
 
-const test = suite('sending queue');
+const test = suite('senders');
 
 interface RecordParts {
   items?: number;
@@ -17,7 +18,8 @@ interface RecordParts {
 }
 
 function recordOf({ items = 1, bytes = 1, signal = 'traces', format = 'v1' }: RecordParts = {}): QueueRecord {
-  return { signal, format, items, tenant: DEFAULT_TENANT, bytes: new Uint8Array(bytes) };
+  const rest = { tenant: DEFAULT_TENANT, receivedAtMs: 0, receipt: undefined, id: undefined };
+  return { signal, format, items, bytes: new Uint8Array(bytes), ...rest };
 }
 
 /** A destination whose sends end when the test says so. */
@@ -25,7 +27,7 @@ class Gate {
   readonly sends: (readonly QueueRecord[])[] = [];
   readonly #open: PromiseWithResolvers<void>[] = [];
 
-  readonly send = (records: readonly QueueRecord[]): Promise<void> => {
+  readonly send = (records: readonly QueueRecord[], _signal?: AbortSignal): Promise<void> => {
     const end = Promise.withResolvers<void>();
     this.sends.push(records);
     this.#open.push(end);
@@ -51,9 +53,28 @@ function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-function queueTo(gate: Gate, { senders = 1, maxItems = 100, maxBytes = 1000 } = {}): SendingQueue {
-  const settings = { durability: 'commit', num_consumers: senders, batch: { max_size: maxItems } } as const;
-  return new SendingQueue(settings, gate.send, maxBytes);
+interface Ways {
+  readonly senders?: number;
+  readonly maxItems?: number | undefined;
+  readonly retry?: Partial<RetrySettings>;
+  readonly giveUp?: (record: QueueRecord, error: unknown) => Promise<void>;
+}
+
+const RETRY: RetrySettings = {
+  enabled: true,
+  initial_interval: 1,
+  max_interval: 1,
+  multiplier: 1,
+  randomization_factor: 0,
+  max_elapsed_time: 0,
+};
+
+function sendersTo(
+  { send }: Pick<SendersSettings, 'send'>,
+  { senders = 1, maxItems = 100, retry, giveUp }: Ways = {},
+): Senders {
+  const settings = { num_consumers: senders, maxItems, send, giveUp };
+  return new Senders({ ...settings, retry: retry && { ...RETRY, ...retry } });
 }
 
 /** What became of a delivery: `waiting`, `sent`, or the error. */
@@ -69,7 +90,7 @@ function watch(delivery: Promise<void>): { state: unknown } {
 test('sends a record at once when a sender is free, and answers when the send has ended', async () => {
   const gate = new Gate();
   const record = recordOf();
-  const delivery = watch(queueTo(gate).deliver(record));
+  const delivery = watch(sendersTo(gate).deliver(record));
   assert.deepEqual(gate.sends, [[record]]);
   await turn();
   assert.equal(delivery.state, 'waiting');
@@ -79,7 +100,7 @@ test('sends a record at once when a sender is free, and answers when the send ha
 
 test('records that wait together share one send', async () => {
   const gate = new Gate();
-  const queue = queueTo(gate);
+  const queue = sendersTo(gate);
   const records = [recordOf(), recordOf(), recordOf()];
   const deliveries = records.map((record) => watch(queue.deliver(record)));
   await gate.end();
@@ -97,7 +118,7 @@ test('records that wait together share one send', async () => {
 
 test('a send takes no more items than max_size, but always one record', async () => {
   const gate = new Gate();
-  const queue = queueTo(gate, { maxItems: 10 });
+  const queue = sendersTo(gate, { maxItems: 10 });
   for (const items of [1, 6, 4, 1, 50, 3]) void queue.deliver(recordOf({ items }));
   while (gate.openSends > 0) await gate.end();
   assert.deepEqual(
@@ -108,7 +129,7 @@ test('a send takes no more items than max_size, but always one record', async ()
 
 test('records of another signal or format go into a send of their own, oldest first', async () => {
   const gate = new Gate();
-  const queue = queueTo(gate);
+  const queue = sendersTo(gate);
   void queue.deliver(recordOf());
   const kinds: RecordParts[] = [
     { signal: 'logs' },
@@ -127,7 +148,7 @@ test('records of another signal or format go into a send of their own, oldest fi
 
 test('keeps num_consumers sends under way and no more', async () => {
   const gate = new Gate();
-  const queue = queueTo(gate, { senders: 2, maxItems: 1 });
+  const queue = sendersTo(gate, { senders: 2, maxItems: 1 });
   for (let count = 0; count < 5; count++) void queue.deliver(recordOf());
   assert.equal(gate.openSends, 2);
   await gate.end();
@@ -137,36 +158,9 @@ test('keeps num_consumers sends under way and no more', async () => {
   assert.equal(gate.sends.length, 5);
 });
 
-test('refuses what does not fit into the bound on waiting bytes, and takes it later', async () => {
-  const gate = new Gate();
-  const queue = queueTo(gate, { maxBytes: 100 });
-  void queue.deliver(recordOf({ bytes: 1000 }));
-  const waiting = watch(queue.deliver(recordOf({ bytes: 100 })));
-  await assert.rejects(
-    queue.deliver(recordOf({ bytes: 1 })),
-    (error) => error instanceof RetryableError && error.retryAfterMs === 1000,
-  );
-  await gate.end();
-  const late = watch(queue.deliver(recordOf({ bytes: 1 })));
-  await gate.end();
-  await gate.end();
-  assert.deepEqual([waiting.state, late.state], ['sent', 'sent']);
-  assert.equal(gate.sends.flat().length, 3);
-});
-
-test('takes a record that is larger than the bound when nothing waits', async () => {
-  const gate = new Gate();
-  const queue = queueTo(gate, { maxBytes: 10 });
-  void queue.deliver(recordOf());
-  const large = watch(queue.deliver(recordOf({ bytes: 11 })));
-  await gate.end();
-  await gate.end();
-  assert.equal(large.state, 'sent');
-});
-
 test('a send that may be retried fails all its records, and is not repeated here', async () => {
   const gate = new Gate();
-  const queue = queueTo(gate);
+  const queue = sendersTo(gate);
   void queue.deliver(recordOf());
   const shared = [watch(queue.deliver(recordOf())), watch(queue.deliver(recordOf()))];
   await gate.end();
@@ -181,7 +175,7 @@ test('a send that may be retried fails all its records, and is not repeated here
 
 test('a record that fails for good does not cost its neighbours', async () => {
   const gate = new Gate();
-  const queue = queueTo(gate);
+  const queue = sendersTo(gate);
   void queue.deliver(recordOf());
   const records = [recordOf(), recordOf(), recordOf()];
   const deliveries = records.map((record) => watch(queue.deliver(record)));
@@ -203,7 +197,7 @@ test('a record that fails for good does not cost its neighbours', async () => {
 
 test('a record that fails for good alone is sent once', async () => {
   const gate = new Gate();
-  const delivery = watch(queueTo(gate).deliver(recordOf()));
+  const delivery = watch(sendersTo(gate).deliver(recordOf()));
   const error = new PermanentError('no');
   await gate.end(error);
   assert.equal(delivery.state, error);
@@ -212,17 +206,129 @@ test('a record that fails for good alone is sent once', async () => {
 
 test('a send that throws at once fails its record only', async () => {
   const error = new Error('a bug');
-  const settings = { durability: 'commit', num_consumers: 1, batch: { max_size: 10 } } as const;
-  const queue = new SendingQueue(settings, () => {
+  const send = () => {
     throw error;
-  });
+  };
+  const queue = sendersTo({ send });
   await assert.rejects(queue.deliver(recordOf()), (found) => found === error);
   await assert.rejects(queue.deliver(recordOf()), (found) => found === error);
 });
 
+/** Resolves when the gate has had so many sends: a pause is over. */
+async function sendsOf(gate: Gate, count: number): Promise<void> {
+  while (gate.sends.length < count) await new Promise((resolve) => setTimeout(resolve, 1));
+}
+
+test('with retries a send that fails for now is made again, oldest first, and one at a time', async () => {
+  const gate = new Gate();
+  const queue = sendersTo(gate, { senders: 2, maxItems: 1, retry: {} });
+  const records = [recordOf(), recordOf(), recordOf()];
+  const deliveries = records.map((record) => watch(queue.deliver(record)));
+  await gate.end(new RetryableError('away'));
+  await gate.end(new Error('of no kind'));
+  assert.equal(gate.openSends, 0);
+  await sendsOf(gate, 3);
+  assert.equal(gate.openSends, 1, 'one send finds out how things are');
+  await gate.end();
+  assert.equal(gate.openSends, 2);
+  await gate.end();
+  await gate.end();
+  assert.deepEqual(new Set(gate.sends.slice(2).flat()), new Set(records));
+  assert.deepEqual(
+    deliveries.map(({ state }) => state),
+    ['sent', 'sent', 'sent'],
+  );
+});
+
+test('while the records of one signal wait for a pause to end, those of another are sent', async () => {
+  const gate = new Gate();
+  const queue = sendersTo(gate, { retry: { initial_interval: 60_000, max_interval: 60_000 } });
+  const logs = watch(queue.deliver(recordOf({ signal: 'logs' })));
+  const traces = watch(queue.deliver(recordOf()));
+  await gate.end(new RetryableError('no table for logs'));
+  await gate.end();
+  assert.deepEqual([logs.state, traces.state], ['waiting', 'sent']);
+  await queue.shutdown(AbortSignal.abort());
+  assert.ok(logs.state instanceof RetryableError);
+});
+
+test('what the destination never takes is given up alone, and counts as delivered', async () => {
+  const gate = new Gate();
+  const given: QueueRecord[] = [];
+  const giveUp = async (record: QueueRecord) => void given.push(record);
+  const queue = sendersTo(gate, { retry: {}, giveUp });
+  const poison = recordOf();
+  const first = watch(queue.deliver(recordOf()));
+  const others = [watch(queue.deliver(poison)), watch(queue.deliver(recordOf()))];
+  await gate.end();
+  await gate.end(new PermanentError('one of them'));
+  await gate.end(new PermanentError('this one'));
+  await gate.end();
+  assert.deepEqual(given, [poison]);
+  assert.ok([first, ...others].every(({ state }) => state === 'sent'));
+});
+
+test('a record is given up after max_elapsed_time, and at once where retries are off', async () => {
+  for (const retry of [{ max_elapsed_time: 1 }, { enabled: false }]) {
+    const gate = new Gate();
+    const given: unknown[] = [];
+    const queue = sendersTo(gate, { retry, giveUp: async (_record, error) => void given.push(error) });
+    const delivery = watch(queue.deliver(recordOf()));
+    const error = new RetryableError('away');
+    while (delivery.state === 'waiting') {
+      if (gate.openSends > 0) await gate.end(error);
+      else await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    assert.deepEqual([delivery.state, given], ['sent', [error]]);
+    assert.equal(gate.sends.length > 1, retry.enabled !== false);
+  }
+});
+
+test('a record that cannot be given up now is kept and tried again', async () => {
+  const gate = new Gate();
+  let refusals = 0;
+  const giveUp = async () => {
+    if (refusals++ === 0) throw new RetryableError('the file is full');
+  };
+  const queue = sendersTo(gate, { retry: {}, giveUp });
+  const delivery = watch(queue.deliver(recordOf()));
+  await gate.end(new PermanentError('never'));
+  assert.equal(delivery.state, 'waiting');
+  await sendsOf(gate, 2);
+  await gate.end(new PermanentError('never'));
+  assert.deepEqual([delivery.state, refusals], ['sent', 2]);
+});
+
+test('a destination that says when to come back is not asked before', async () => {
+  const gate = new Gate();
+  const queue = sendersTo(gate, { retry: {} });
+  const delivery = watch(queue.deliver(recordOf()));
+  const startedAtMs = performance.now();
+  await gate.end(new RetryableError('busy', { retryAfterMs: 50 }));
+  await sendsOf(gate, 2);
+  assert.ok(performance.now() - startedAtMs >= 49);
+  await gate.end();
+  assert.equal(delivery.state, 'sent');
+});
+
+test('the send is told when nobody waits any more', async () => {
+  const signals: AbortSignal[] = [];
+  const queue = sendersTo({
+    send: (_records, signal) => {
+      signals.push(signal);
+      return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('cut'))));
+    },
+  });
+  const delivery = watch(queue.deliver(recordOf()));
+  await queue.shutdown(AbortSignal.abort());
+  await turn();
+  assert.ok(delivery.state instanceof Error);
+  assert.equal(signals[0]?.aborted, true);
+});
+
 test('shutdown refuses new records and waits for those it has', async () => {
   const gate = new Gate();
-  const queue = queueTo(gate);
+  const queue = sendersTo(gate);
   const deliveries = [watch(queue.deliver(recordOf())), watch(queue.deliver(recordOf()))];
   const stopped = watch(queue.shutdown(new AbortController().signal));
   await assert.rejects(queue.deliver(recordOf()), RetryableError);
@@ -238,7 +344,7 @@ test('shutdown refuses new records and waits for those it has', async () => {
 
 test('at the deadline what waits is rejected, and what is being sent keeps its own answer', async () => {
   const gate = new Gate();
-  const queue = queueTo(gate);
+  const queue = sendersTo(gate);
   const sending = watch(queue.deliver(recordOf()));
   const waiting = watch(queue.deliver(recordOf()));
   const deadline = new AbortController();
@@ -255,7 +361,7 @@ test('at the deadline what waits is rejected, and what is being sent keeps its o
 
 test('after the deadline no record of a failed send is tried again', async () => {
   const gate = new Gate();
-  const queue = queueTo(gate);
+  const queue = sendersTo(gate);
   void queue.deliver(recordOf());
   const shared = [watch(queue.deliver(recordOf())), watch(queue.deliver(recordOf()))];
   await gate.end();
@@ -266,7 +372,7 @@ test('after the deadline no record of a failed send is tried again', async () =>
 });
 
 test('shuts down without ever having had a record', async () => {
-  await queueTo(new Gate()).shutdown(new AbortController().signal);
+  await sendersTo(new Gate()).shutdown(new AbortController().signal);
 });
 
 type Step = 'end a send' | { items: number; format: string; isPoison: boolean };
@@ -287,7 +393,7 @@ test('whatever the order and the sizes, every record is delivered once, and only
   const property = fc.asyncProperty(steps, fc.integer({ min: 1, max: 3 }), async (script, senders) => {
     const maxItems = 10;
     const gate = new Gate();
-    const queue = queueTo(gate, { senders, maxItems });
+    const queue = sendersTo(gate, { senders, maxItems });
     const poison = new Set<QueueRecord>();
     const deliveries = new Map<QueueRecord, { state: unknown }>();
     const delivered: QueueRecord[] = [];
@@ -329,7 +435,7 @@ test('whatever the order and the sizes, every record is delivered once, and only
 test('a long list of waiting records drains in time proportional to its length', async () => {
   const RECORDS = 100_000;
   const gate = new Gate();
-  const queue = queueTo(gate, { maxItems: 1000, maxBytes: RECORDS });
+  const queue = sendersTo(gate, { maxItems: 1000 });
   const deliveries = Array.from({ length: RECORDS }, () => queue.deliver(recordOf()));
   while (gate.openSends > 0) await gate.end();
   await Promise.all(deliveries);
