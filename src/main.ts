@@ -6,14 +6,12 @@ import { AssertionError } from 'node:assert';
 import { constants } from 'node:os';
 import { inspect, parseArgs } from 'node:util';
 import packageJson from '../package.json' with { type: 'json' };
-import { EXIT, UsageError } from './cli/command.ts';
+import { EXIT, StopRequest, UsageError } from './cli/command.ts';
 import type { Command, CommandContext } from './cli/command.ts';
 import { commandNames, groupNames, loadAllCommands, loadCommand } from './cli/commands.ts';
 import { GLOBAL_OPTIONS, commandHelp, groupHelp, overview, suggestion } from './cli/help.ts';
 import { processEnvironment } from './config/environment.ts';
 import { ConfigError } from './errors.ts';
-
-type StopSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
 
 /**
  * One key press can arrive several times: from the terminal, and forwarded by npm and by `bin/sluice.js`. Signals within
@@ -142,10 +140,10 @@ function failureCode(error: unknown, signal: AbortSignal): number {
 function stopOnSignals(): AbortSignal {
   const controller = new AbortController();
   let firstAtMs = 0;
-  const onSignal = (signal: StopSignal): void => {
+  const onSignal = (signal: StopRequest['signal']): void => {
     if (!controller.signal.aborted) {
       firstAtMs = performance.now();
-      controller.abort();
+      controller.abort(new StopRequest(signal));
     } else if (performance.now() - firstAtMs > SAME_REQUEST_MS) {
       process.exit(128 + constants.signals[signal]);
     }

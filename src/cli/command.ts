@@ -16,6 +16,17 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
+/** Why a command stops: the process was asked to. Named as what Node's own functions throw when a signal aborts them. */
+export class StopRequest extends Error {
+  override readonly name = 'AbortError';
+  readonly signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP';
+
+  constructor(signal: StopRequest['signal']) {
+    super(`stopped by ${signal}`);
+    this.signal = signal;
+  }
+}
+
 export interface CommandOption {
   readonly type: 'string' | 'boolean';
   readonly short?: string;
@@ -32,7 +43,7 @@ export interface CommandContext {
   readonly env: Environment;
   /** Writes one line to standard output. */
   print(line: string): void;
-  /** Aborts at the first SIGINT or SIGTERM; at the second, `main.ts` ends the process. */
+  /** Aborts at the first SIGINT or SIGTERM with a `StopRequest`; at the second, `main.ts` ends the process. */
   readonly stop: AbortSignal;
 }
 
@@ -54,4 +65,12 @@ export interface Command {
 export async function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return;
   await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+}
+
+/**
+ * Whether those who send data should get time to hear that this process stops. An orchestrator, which sends SIGTERM, tells
+ * them meanwhile; somebody at a terminal does not wait.
+ */
+export function mayLinger({ reason }: AbortSignal): boolean {
+  return reason instanceof StopRequest && reason.signal === 'SIGTERM';
 }

@@ -12,6 +12,13 @@ const LOADERS: ReadonlyMap<string, () => Promise<Command>> = new Map([
   ['token create', async () => (await import('./token.ts')).tokenCreate],
   ['token list', async () => (await import('./token.ts')).tokenList],
   ['token revoke', async () => (await import('./token.ts')).tokenRevoke],
+  ['queue list', async () => (await import('./queue.ts')).queueList],
+  ['queue verify', async () => (await import('./queue.ts')).queueVerify],
+  ['queue dump', async () => (await import('./queue.ts')).queueDump],
+  ['dead-letter list', async () => (await import('./dead_letter.ts')).deadLetterList],
+  ['dead-letter show', async () => (await import('./dead_letter.ts')).deadLetterShow],
+  ['dead-letter replay', async () => (await import('./dead_letter.ts')).deadLetterReplay],
+  ['dead-letter drop', async () => (await import('./dead_letter.ts')).deadLetterDrop],
   ['components', async () => (await import('./components.ts')).components],
   ['demo', async () => (await import('./demo.ts')).demo],
 ]);

@@ -1,7 +1,8 @@
 /** Builds and starts the gateway of a configuration; shared by the commands that run or check one. */
 import assert from 'node:assert/strict';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import type { Authenticator } from '../component.ts';
+import type { Authenticator, Health } from '../component.ts';
 import { loadConfig, withSources } from '../config/load.ts';
 import type { ConfigOrigins, RawConfig } from '../config/load.ts';
 import { exposureFaults, parseGateway } from '../config/schema.ts';
@@ -23,8 +24,14 @@ export interface Gateway {
   readonly servers: readonly ReceiverServer[];
   /** Who the query API asks: an extension of this gateway, which runs as long as the gateway does. */
   readonly queryAuthenticator: Authenticator | undefined;
-  /** Lets what is under way end, up to the configured time; never rejects and may be repeated. */
-  shutdown(): Promise<void>;
+  health(): Health;
+  /** Turns it unready, and resolves after `service.shutdown_delay`, in which it goes on taking requests. */
+  drain(): Promise<void>;
+  /**
+   * Lets what is under way end, up to the configured time; never rejects and may be repeated. Resolves to a line for each
+   * queue that holds data yet.
+   */
+  shutdown(): Promise<readonly string[]>;
 }
 
 /** A gateway that is complete and has opened nothing. */
@@ -82,12 +89,13 @@ function assemble(raw: RawConfig): BuiltGateway {
   const built = buildService({ config, raw, faults, registry, logger, metrics: counters });
   // One that is switched off is checked as any other.
   const servers = receiverServers(config, raw, registry);
-  const service = enabled ? built : standIn({ servers, shutdownTimeoutMs: config.service.shutdown_timeout, logger });
+  const service = enabled ? built : standIn({ config, raw, servers, logger });
   const page =
     metrics.address === undefined ? undefined : serveMetrics({ address: metrics.address, registry: counters });
-  const shutdown = async (): Promise<void> => {
-    await service.shutdown();
+  const shutdown = async (): Promise<readonly string[]> => {
+    const left = await service.shutdown();
     await page?.shutdown();
+    return left;
   };
   const start = async (): Promise<void> => {
     try {
@@ -98,8 +106,16 @@ function assemble(raw: RawConfig): BuiltGateway {
       throw error;
     }
   };
-  const asked = queryAuthenticator(config, built);
-  return { pipelines: built.pipelines, config, servers, queryAuthenticator: asked, start, shutdown };
+  return {
+    pipelines: built.pipelines,
+    config,
+    servers,
+    queryAuthenticator: queryAuthenticator(config, built),
+    health: () => service.health(),
+    start,
+    drain: () => service.drain(config.service.shutdown_delay),
+    shutdown,
+  };
 }
 
 /** Whom the query API of a configuration asks who reads; undefined only where it is to ask nobody. */
@@ -115,6 +131,40 @@ export async function startGateway(origins: ConfigOrigins): Promise<Gateway> {
   const gateway = await buildGateway(origins);
   await gateway.start();
   return gateway;
+}
+
+/** Resolves to whether it runs: told to stop while it starts, it is shut down. Rejects when it cannot start. */
+export async function startUnlessStopped(gateway: BuiltGateway, stop: AbortSignal): Promise<boolean> {
+  if (stop.aborted) return false;
+  const onStop = () => void gateway.shutdown();
+  stop.addEventListener('abort', onStop, { once: true });
+  try {
+    await gateway.start();
+  } catch (error) {
+    if (!stop.aborted) throw error;
+  } finally {
+    stop.removeEventListener('abort', onStop);
+  }
+  return !stop.aborted;
+}
+
+const STUCK_CHECK_MS = 1000;
+
+/** Resolves when a gateway that runs is to stop: to undefined when it is told to, else to why only a restart helps. */
+export async function untilStopped(gateway: Gateway, stop: AbortSignal): Promise<string | undefined> {
+  while (!stop.aborted) {
+    const { stuck } = gateway.health();
+    if (stuck.length > 0) return stuck.join('; ');
+    // It rejects when the signal aborts.
+    await delay(STUCK_CHECK_MS, undefined, { signal: stop }).catch(() => undefined);
+  }
+  return undefined;
+}
+
+/** The last line: what of the acknowledged data is not delivered. */
+export function farewell({ config }: Gateway, left: readonly string[]): string {
+  if (!config.service.enabled) return 'sluice: stopped; while it is disabled nobody looks into the queues';
+  return `sluice: stopped; ${left.join('; ') || 'nothing is left in the queues'}`;
 }
 
 function textsOf(value: CommandContext['values'][string]): string[] {

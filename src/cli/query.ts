@@ -116,7 +116,7 @@ async function open(
   running: AsyncDisposableStack,
 ): Promise<string> {
   if (isEnabled) {
-    running.defer(() => service.shutdown());
+    running.defer(async () => void (await service.shutdown()));
     await service.start();
   }
   const api = await (isEnabled ? startQuery(settings) : startDisabledQuery(settings.endpoint, settings.logger));

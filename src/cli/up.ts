@@ -11,8 +11,16 @@ import { otlp } from '../receivers/otlp/otlp.ts';
 import { publicUrl } from '../store/connection.ts';
 import { startEmbeddedPostgres } from '../store/embedded_postgres.ts';
 import { createLogger } from '../telemetry/logger.ts';
-import { aborted, EXIT, type Command, type CommandContext } from './command.ts';
-import { buildGateway, CONFIG_OPTIONS, configOrigins, type BuiltGateway } from './gateway.ts';
+import { EXIT, mayLinger, type Command, type CommandContext } from './command.ts';
+import {
+  buildGateway,
+  CONFIG_OPTIONS,
+  configOrigins,
+  farewell,
+  startUnlessStopped,
+  untilStopped,
+  type BuiltGateway,
+} from './gateway.ts';
 import { prepareDatabase } from './migrate.ts';
 import { startDisabledQuery, startQuery } from './query.ts';
 import type { ReceiverServer } from './receiver_servers.ts';
@@ -45,12 +53,14 @@ export const up: Command = {
     await prepareDatabase(database.url, (line) => context.print(line));
     context.stop.throwIfAborted();
     const gateway = await buildGateway(withDatabase(origins, database.url));
-    await openGateway(gateway, running);
+    await openGateway(gateway, context, running);
     const queryAddress = await openQuery(gateway, database, running);
 
     for (const line of banner(gateway, queryAddress, database)) context.print(line);
-    await Promise.race([aborted(context.stop), failure(database)]);
+    const failure = await Promise.race([untilStopped(gateway, context.stop), databaseFailure(database)]);
     context.print('stopping …');
+    if (mayLinger(context.stop)) await gateway.drain();
+    if (failure !== undefined) throw new Error(failure);
     return EXIT.ok;
   },
 };
@@ -72,18 +82,25 @@ async function waitDisabled(
   context: CommandContext,
   running: AsyncDisposableStack,
 ): Promise<number> {
-  await openGateway(gateway, running);
+  await openGateway(gateway, context, running);
   const api = await startDisabledQuery(queryEndpoint(gateway), queryLogger(gateway));
   running.defer(() => api.shutdown());
   context.print('Sluice is disabled by service.enabled: every request is answered with 503; Ctrl-C stops it.');
   context.print(`Open http://${reachable(parseEndpoint(api.address))}/`);
-  await aborted(context.stop);
+  await untilStopped(gateway, context.stop);
+  if (mayLinger(context.stop)) await gateway.drain();
   return EXIT.ok;
 }
 
-async function openGateway(gateway: BuiltGateway, running: AsyncDisposableStack): Promise<void> {
-  await gateway.start();
-  running.defer(() => gateway.shutdown());
+/** Throws the reason to stop when there is one meanwhile. */
+async function openGateway(
+  gateway: BuiltGateway,
+  context: CommandContext,
+  running: AsyncDisposableStack,
+): Promise<void> {
+  await startUnlessStopped(gateway, context.stop);
+  running.defer(async () => context.print(farewell(gateway, await gateway.shutdown())));
+  context.stop.throwIfAborted();
 }
 
 /** After the gateway, whose extensions say who reads. */
@@ -154,7 +171,8 @@ function reachable(endpoint: Endpoint | undefined): string | undefined {
   return `${host.includes(':') ? `[${host}]` : host}:${endpoint.port}`;
 }
 
-async function failure({ ended }: Database): Promise<never> {
+/** Resolves to what to say when the database ended by itself. */
+async function databaseFailure({ ended }: Database): Promise<string> {
   await ended;
-  throw new Error('the embedded PostgreSQL ended by itself; postgres.log in the data directory may say why');
+  return 'the embedded PostgreSQL ended by itself; postgres.log in the data directory may say why';
 }

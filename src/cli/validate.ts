@@ -11,6 +11,17 @@ export const validate: Command = {
   async run(context: CommandContext) {
     const { pipelines } = await buildGateway(configOrigins(context));
     for (const pipeline of pipelines) context.print(pipeline);
+    for (const [durability, promise] of Object.entries(PROMISES)) {
+      if (pipelines.some((pipeline) => pipeline.includes(`(${durability})`)))
+        context.print(`${durability}: ${promise}`);
+    }
     return EXIT.ok;
   },
+};
+
+/** What an acknowledgement of each `durability` means, where the pipelines name it. */
+const PROMISES: Readonly<Record<string, string>> = {
+  disk: 'what is acknowledged is on disk for good, and is delivered also after a crash',
+  commit: 'what is acknowledged is at the destination',
+  memory: 'what is acknowledged is in memory, and lost when the process dies before it is delivered',
 };

@@ -7,6 +7,7 @@ import type { HttpBindings } from '@hono/node-server';
 import type { Context } from 'hono';
 import { ForbiddenError, InvalidDataError, QuotaError, RetryableError, UnauthenticatedError } from '../errors.ts';
 import { FailedAttempts } from '../model/attempts.ts';
+import { authorizations, parseBearer } from '../model/bearer.ts';
 import { allows, type Identity, type Scope } from '../model/identity.ts';
 import { DEFAULT_TENANT, type Tenant } from '../model/tenant.ts';
 
@@ -29,11 +30,6 @@ export type QueryContext = Context<{ Bindings: HttpBindings }>;
 
 /** For an endpoint that only those can reach who may read everything. */
 export const admitAll: Admit = async () => DEFAULT_TENANT;
-
-/** Longer ones are refused unread. */
-const MAX_TOKEN_CHARS = 512;
-/** The scheme in any case (RFC 9110, 11.1); the token of printable ASCII, wider than RFC 6750's b64token. */
-const BEARER = /^bearer +(?<token>[!-~]+) *$/i;
 
 export function admitByToken(judge: TokenJudge): Admit {
   const failures = new FailedAttempts();
@@ -66,15 +62,14 @@ async function identify(
 }
 
 function bearerToken({ rawHeaders }: IncomingMessage): string {
-  const [credentials, ...more] = valuesOf('authorization', rawHeaders);
-  if (credentials === undefined) throw new UnauthenticatedError('This resource needs a bearer token.');
-  if (more.length > 0) throw new InvalidDataError('There are several Authorization headers; send one.');
-  const token = BEARER.exec(credentials)?.groups?.['token'] ?? '';
-  if (token !== '' && token.length <= MAX_TOKEN_CHARS) return token;
-  throw new UnauthenticatedError('The Authorization header must be "Bearer" and a token.');
-}
-
-/** Node keeps only the first of several Authorization headers, except in the raw ones: names and values in turn. */
-function valuesOf(name: string, rawHeaders: readonly string[]): string[] {
-  return rawHeaders.filter((_, index) => index % 2 === 1 && rawHeaders[index - 1]?.toLowerCase() === name);
+  const bearer = parseBearer(authorizations(rawHeaders));
+  if ('token' in bearer) return bearer.token;
+  switch (bearer.fault) {
+    case 'several':
+      throw new InvalidDataError('There are several Authorization headers; send one.');
+    case 'missing':
+      throw new UnauthenticatedError('This resource needs a bearer token.');
+    default:
+      throw new UnauthenticatedError('The Authorization header must be "Bearer" and a token.');
+  }
 }

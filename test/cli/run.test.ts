@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, createServer, type AddressInfo, type Server } from 'node:net';
 import { createInterface } from 'node:readline';
+import { setImmediate } from 'node:timers/promises';
 import { suite } from 'uvu';
 import { before, exitOf, OLD_NODE, sluice, startSluice } from './sluice.ts';
 import type { Running, SluiceOptions } from './sluice.ts';
@@ -13,6 +14,11 @@ const CONFIG = {
   'service.telemetry.metrics.address': '127.0.0.1:0',
   'service.pipelines.traces': '{receivers: [otlp], exporters: [debug]}',
 };
+/** Laid over it: probes on a free port. */
+const PROBED = { 'extensions.health_check.endpoint': '127.0.0.1:0', 'service.extensions': '[health_check]' };
+const PROBES = /probes on http:\/\/([\d.:]+)\/healthz/;
+const EMPTY_REQUEST = { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}' };
+
 const run = suite('run');
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
@@ -21,17 +27,80 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     const ended = exitOf(child);
     child.kill(signal);
     assert.deepEqual(await ended, { code: 0, signal: null });
-    assert.equal(lines.length, 1);
+    assert.equal(lines.length, 2);
     assert.match(lines[0] ?? '', /^sluice: ready, traces: otlp → debug/);
+    assert.equal(lines[1], 'sluice: stopped; nothing is left in the queues');
   });
 }
 
-run('switched off, it answers data with 503 and ends with 0', async () => {
-  const child = startSluice(argumentsFor({ ...CONFIG, 'service.enabled': 'false' }));
+run('after SIGTERM it is not ready, and takes data for shutdown_delay', async () => {
+  const { child, port, probes } = await ready({}, { ...PROBED, 'service.shutdown_delay': '3s' });
+  const send = async () => (await fetch(`http://127.0.0.1:${port}/v1/traces`, EMPTY_REQUEST)).status;
+  assert.deepEqual(await statuses(probes), { healthz: 200, readyz: 200 });
+  assert.equal(await send(), 200);
+  const ended = exitOf(child);
+  child.kill('SIGTERM');
+  await until(async () => (await statuses(probes)).readyz === 503);
+  assert.deepEqual(await (await fetch(`${probes}/readyz`)).json(), { status: 'not ready', reasons: ['shutting down'] });
+  assert.equal((await fetch(`${probes}/healthz`)).status, 200);
+  assert.equal(await send(), 200);
+  assert.deepEqual(await ended, { code: 0, signal: null });
+});
+
+run('SIGINT from a terminal does not wait for shutdown_delay', async () => {
+  const { child } = await ready({}, { 'service.shutdown_delay': '1h' });
+  const ended = exitOf(child);
+  child.kill('SIGINT');
+  assert.deepEqual(await ended, { code: 0, signal: null });
+});
+
+run('the last answer on a connection says that it closes', async () => {
+  const { child, port } = await ready();
+  const client = await requestUnderWay(port);
+  const ended = exitOf(child);
+  const closed = once(client, 'close');
+  child.kill('SIGINT');
+  await refused(port);
+  client.write(' '.repeat(100));
+  const [answer] = await once(client, 'data');
+  assert.match(String(answer), /^HTTP\/1\.1 400 [\s\S]*\r\nConnection: close\r\n/);
+  await closed;
+  assert.deepEqual(await ended, { code: 0, signal: null });
+});
+
+run('a signal while it starts ends it too; probes are answered meanwhile', async () => {
+  const silent = createServer(() => undefined).listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  const { port } = addressOf(silent);
+  const child = startSluice(
+    argumentsFor({
+      ...CONFIG,
+      ...PROBED,
+      'exporters.postgres': `{database_url: "postgres://127.0.0.1:${port}/a", sending_queue: {durability: commit}}`,
+      'service.pipelines.traces': '{receivers: [otlp], exporters: [debug, postgres]}',
+      'service.shutdown_timeout': '1s',
+    }),
+  );
+  const lines: string[] = [];
+  createInterface(child.stdout).on('line', (line) => lines.push(line));
+  const probes = `http://${await loggedAddress(child, PROBES)}`;
+  await once(silent, 'connection');
+  assert.deepEqual(await statuses(probes), { healthz: 200, readyz: 503 });
+  const ended = exitOf(child);
+  child.kill('SIGTERM');
+  assert.deepEqual(await ended, { code: 0, signal: null });
+  assert.deepEqual(lines, ['sluice: stopped; nothing is left in the queues']);
+  silent.close();
+});
+
+run('switched off, it answers data with 503, counts as ready all the same, and ends with 0', async () => {
+  const child = startSluice(argumentsFor({ ...CONFIG, ...PROBED, 'service.enabled': 'false' }));
   const address = loggedAddress(child, /every request to ([\d.:]+)/);
+  const probes = loggedAddress(child, PROBES);
   const [line] = await once(createInterface(child.stdout), 'line');
   assert.equal(line, 'sluice: disabled by service.enabled; every request is answered with 503');
   assert.equal((await fetch(`http://${await address}/v1/traces`, { method: 'POST', body: '{}' })).status, 503);
+  assert.deepEqual(await statuses(`http://${await probes}`), { healthz: 200, readyz: 200 });
   const ended = exitOf(child);
   child.kill();
   assert.deepEqual(await ended, { code: 0, signal: null });
@@ -100,16 +169,47 @@ interface Ready {
   readonly lines: readonly string[];
   /** Where it takes OTLP/HTTP. */
   readonly port: number;
+  /** Base URL of its probes, where it has some. */
+  readonly probes: string;
 }
 
 /** Resolves when the gateway says that it is ready. */
-async function ready(options: SluiceOptions = {}): Promise<Ready> {
-  const child = startSluice(argumentsFor(CONFIG), options);
+async function ready(options: SluiceOptions = {}, more: Readonly<Record<string, string>> = {}): Promise<Ready> {
+  const child = startSluice(argumentsFor({ ...CONFIG, ...more }), options);
   const lines: string[] = [];
   const printed = createInterface(child.stdout).on('line', (line) => lines.push(line));
   const address = loggedAddress(child, /OTLP\/HTTP on http:\/\/([\d.:]+)/);
-  await once(printed, 'line');
-  return { child, lines, port: Number((await address).split(':')[1]) };
+  const probes = 'service.extensions' in more ? await loggedAddress(child, PROBES) : '';
+  if (lines.length === 0) await once(printed, 'line');
+  return { child, lines, port: Number((await address).split(':')[1]), probes: `http://${probes}` };
+}
+
+async function statuses(probes: string): Promise<{ healthz: number; readyz: number }> {
+  const [healthz, readyz] = await Promise.all(['healthz', 'readyz'].map((path) => fetch(`${probes}/${path}`)));
+  return { healthz: healthz?.status ?? 0, readyz: readyz?.status ?? 0 };
+}
+
+async function until(holds: () => Promise<boolean>): Promise<void> {
+  while (!(await holds())) await setImmediate();
+}
+
+/** Resolves when nobody listens there any more. */
+async function refused(port: number): Promise<void> {
+  await until(async () => {
+    const socket = connect(port, '127.0.0.1');
+    const isRefused = await Promise.race([
+      once(socket, 'connect').then(() => false),
+      once(socket, 'error').then(() => true),
+    ]).catch(() => true);
+    socket.destroy();
+    return isRefused;
+  });
+}
+
+function addressOf(server: Server): AddressInfo {
+  const address = server.address();
+  assert(typeof address === 'object' && address !== null);
+  return address;
 }
 
 function loggedAddress({ stderr }: Running, pattern: RegExp): Promise<string> {

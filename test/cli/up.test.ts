@@ -6,6 +6,7 @@ import { createServer } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
@@ -19,6 +20,7 @@ const ENDPOINTS = {
   SLUICE_OTLP_GRPC_ENDPOINT: ANY_PORT,
   SLUICE_QUERY_ENDPOINT: ANY_PORT,
   SLUICE_METRICS_ENDPOINT: ANY_PORT,
+  SLUICE_HEALTH_ENDPOINT: ANY_PORT,
 };
 
 let cwd: string;
@@ -75,7 +77,7 @@ Up('starts everything on a fresh directory, says what runs where, and stops ever
   assert.deepEqual(first.lines.slice(0, migrations.length + 2), [
     'initialising the database …',
     ...migrations.map((file) => `applied migration ${path.basename(file, '.sql')}`),
-    'made 27 day partitions',
+    'made 36 day partitions',
   ]);
   assert(first.lines.includes('  export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf'));
   assert.equal((await fetch(`${first.queryUrl}/healthz`)).status, 200);
@@ -83,6 +85,15 @@ Up('starts everything on a fresh directory, says what runs where, and stops ever
   assert.equal(await stop(first), 0);
   await untilGone(pid);
   assert(!(await readdir(path.join(cwd, '.sluice'))).includes('sluice.pid'));
+});
+
+Up('says at last what is left, also after SIGTERM, which gives senders a while to hear of it', async () => {
+  const running = await start();
+  const rest = text(running.child.stdout);
+  const stoppedAt = performance.now();
+  assert.equal(await stop(running, 'SIGTERM'), 0);
+  assert.ok(performance.now() - stoppedAt >= 1000, 'it did not wait');
+  assert.match(await rest, /stopping …\nsluice: stopped; nothing is left in the queues\n$/);
 });
 
 Up('after a SIGKILL, and while another one runs on the same directory', async () => {
@@ -104,13 +115,13 @@ Up('ends when its database does', async () => {
   assert.equal((await ended).code, 1);
 });
 
-Up('uses the database of DATABASE_URL, and then makes no directory', async () => {
+Up('uses the database of DATABASE_URL, and then starts none of its own', async () => {
   const database = await testDatabase();
   const running = await start({ DATABASE_URL: database.url });
-  assert(running.lines.includes('made 27 day partitions'));
+  assert(running.lines.includes('made 36 day partitions'));
   assert(!running.lines.join('\n').includes(new URL(database.url).password));
   assert.equal(await stop(running), 0);
-  assert.deepEqual(await readdir(cwd), []);
+  assert.deepEqual(await readdir(path.join(cwd, '.sluice')), ['queue']);
   await database.close();
 });
 
@@ -134,7 +145,11 @@ Up('with authentication, the query API asks the extension of the gateway', async
   const reader = randomBytes(16).toString('hex');
   const extension =
     'extensions.static_tokens={tokens: [{token: "${env:READER}", org_id: a, workspace_id: b, scopes: [scans:read]}]}';
-  const sets = [extension, 'service.extensions=[static_tokens]', 'query.auth.authenticator=static_tokens'];
+  const sets = [
+    extension,
+    'service.extensions=[health_check, file_storage, static_tokens]',
+    'query.auth.authenticator=static_tokens',
+  ];
   const running = await start(
     { READER: reader },
     sets.flatMap((set) => ['--set', set]),
@@ -168,7 +183,7 @@ Up('a taken port, a wrong database and an unreadable directory give one line eac
   for (const [env, says] of cases) {
     const { code, stderr } = await sluice(['up'], { cwd, env: { ...ENDPOINTS, ...env } });
     assert.equal(code, 1);
-    assert.match(stderr, says);
+    assert.match(stderr.replaceAll(/^\{.*\n/gm, ''), says);
   }
   taken.close();
   await database.close();

@@ -61,7 +61,7 @@ for await (const file of glob('config/*.yaml', { cwd: ROOT })) {
   validate(`${file} is sound and prints its pipelines`, async () => {
     const { code, stdout, stderr } = await sluice(['validate', '--config', file]);
     assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
-    assert.match(stdout, /^(?:(?:traces|logs|metrics)[^\n]*: \S+(, \S+)*( → \S+)* → [^\n]+\n)+$/);
+    assert.match(stdout, /^(?:(?:traces|logs|metrics)[^\n]*: \S+(, \S+)*( → \S+)* → [^\n]+\n)+(?:disk: [^\n]+\n)$/);
   });
 }
 
@@ -93,9 +93,27 @@ validate('later files and --set lie over earlier files', async ({ folder }) => {
       .trimEnd()
       .split('\n')
       .map((line) => line.split(':')[0]),
-    ['traces', 'logs', 'metrics'],
+    ['traces', 'logs', 'metrics', 'commit'],
   );
 });
+
+validate('says what an acknowledgement means, once for each durability', async ({ folder }) => {
+  const sets = ['disk', 'memory'].map(
+    (durability) => `exporters.${PLACES[durability]}.sending_queue.durability=${durability}`,
+  );
+  const file = await write(folder, SOUND.replace('exporters: [debug]', 'exporters: [debug, file, file/fast]'));
+  const flags = sets.flatMap((set) => ['--set', set]);
+  const { stdout, stderr } = await sluice(['validate', '--config', file, ...flags]);
+  assert.equal(stderr, '');
+  const [pipeline, ...promises] = stdout.trimEnd().split('\n');
+  assert.equal(pipeline, 'traces: otlp → debug (commit), file (disk), file/fast (memory)');
+  assert.deepEqual(
+    promises.map((line) => line.split(':')[0]),
+    ['disk', 'commit', 'memory'],
+  );
+});
+
+const PLACES: Readonly<Record<string, string>> = { disk: 'file', memory: 'file/fast' };
 
 validate('a file that is not there is one line', async ({ folder }) => {
   const missing = path.join(folder, 'missing.yaml');

@@ -42,7 +42,9 @@ Sdk.before(async () => {
   gateway = await testGateway({ config });
 });
 Sdk.before.each(async () => {
-  await gateway.pool.query('TRUNCATE otel_spans, otel_logs, otel_metrics');
+  await gateway.pool.query(
+    'DELETE FROM otel_spans; DELETE FROM otel_logs; DELETE FROM otel_metrics; DELETE FROM receipts',
+  );
 });
 Sdk.after(async () => {
   await gateway.close();

@@ -45,7 +45,9 @@ export function receiverUnderTest(): ReceiverUnderTest {
         started = await testGateway({ sets });
       });
       test.before.each(async () => {
-        await gateway().pool.query('TRUNCATE otel_spans, otel_logs, otel_metrics');
+        await gateway().pool.query(
+          'DELETE FROM otel_spans; DELETE FROM otel_logs; DELETE FROM otel_metrics; DELETE FROM receipts',
+        );
       });
       test.after(() => gateway().close());
       return test;

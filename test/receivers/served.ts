@@ -30,6 +30,8 @@ export interface ServiceOptions {
   readonly tokens?: readonly TestToken[];
   /** Stands for `static_tokens`. */
   readonly authenticator?: Component;
+  /** What else the service lends, such as an admission. */
+  readonly settings?: Partial<Settings>;
   /** What the pipelines do with a batch. */
   readonly consume?: (batch: AnyBatch) => Promise<Outcome>;
 }
@@ -61,13 +63,13 @@ export function testService(options: ServiceOptions = {}): TestService {
     if ('address' in fields) addresses.push(String(fields.address));
   };
   const settings = (id: string): Settings => ({
-    id,
-    logger: { ...SILENT, info },
+    ...testSettings(id, { ...SILENT, info }),
     authenticator: (wanted) => {
       if (wanted === 'static_tokens') return authenticator;
       throw new ConfigError([{ path: 'auth.authenticator', message: `found "${wanted}"` }]);
     },
     shared,
+    ...options.settings,
   });
   const build = (id: string, config: unknown): Component =>
     id.startsWith('sdk_spans')

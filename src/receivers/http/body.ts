@@ -1,13 +1,15 @@
 /** Reads a request's body within its limit. */
 import type { IncomingMessage } from 'node:http';
 import { setImmediate } from 'node:timers/promises';
+import type { RequestMemory } from '../../component.ts';
 import { HttpError } from './http_error.ts';
 
 /**
- * Leaves the request open when it fails, so that it can still be answered.
- * @throws HttpError 413 for a body over `maxBytes`
+ * Leaves the request open when it fails, so that it can still be answered. Memory is held as the body comes, not as it is
+ * announced: whoever announces much and sends little must not keep others out.
+ * @throws HttpError 413 for a body over `maxBytes`, and RetryableError when there is no memory for it now
  */
-export async function readBody(request: IncomingMessage, maxBytes: number): Promise<Uint8Array> {
+export async function readBody(request: IncomingMessage, maxBytes: number, memory: RequestMemory): Promise<Uint8Array> {
   announcedWithin(request, maxBytes);
   const chunks: Buffer[] = [];
   let length = 0;
@@ -15,6 +17,7 @@ export async function readBody(request: IncomingMessage, maxBytes: number): Prom
   for await (const chunk of body) {
     length += chunk.length;
     if (length > maxBytes) throw tooLarge(maxBytes);
+    memory.grow(chunk.length);
     chunks.push(chunk);
   }
   return join(chunks);

@@ -3,7 +3,8 @@
  * never made. Sources: RFC 9110, section 8.4 (names), RFC 8878 (zstd), RFC 9659 (its window over HTTP).
  */
 import { constants, createGunzip, createInflate, createInflateRaw, createZstdDecompress } from 'node:zlib';
-import { InvalidDataError } from '../../errors.ts';
+import type { RequestMemory } from '../../component.ts';
+import { InvalidDataError, RetryableError } from '../../errors.ts';
 import { join } from './body.ts';
 import { HttpError, SUPPORTED_COMPRESSIONS } from './http_error.ts';
 
@@ -48,16 +49,25 @@ export function compressionOf(contentEncoding = ''): Compression {
 /**
  * @throws HttpError 413 when the content is beyond a limit
  * @throws InvalidDataError when the body is not what its header says
+ * @throws RetryableError when there is no memory for the content now
  */
-export async function inflate(body: Uint8Array, compression: Compression, limits: InflateLimits): Promise<Uint8Array> {
+export async function inflate(
+  body: Uint8Array,
+  compression: Compression,
+  limits: InflateLimits,
+  memory: RequestMemory,
+): Promise<Uint8Array> {
   if (compression === 'identity' || body.length === 0) return body;
   try {
-    return await INFLATE[compression](body, new Budget(body.length, limits));
+    return await INFLATE[compression](body, new Budget(body.length, limits, memory));
   } catch (cause) {
-    if (cause instanceof HttpError) throw cause;
+    if (isRefusal(cause)) throw cause;
     throw new InvalidDataError(`the body is not valid ${compression}`, { cause });
   }
 }
+
+/** The content is beyond a bound; whether it is well-formed is not known. */
+const isRefusal = (error: unknown): boolean => error instanceof HttpError || error instanceof RetryableError;
 
 const INFLATE: Readonly<
   Record<Exclude<Compression, 'identity'>, (body: Uint8Array, budget: Budget) => Promise<Buffer>>
@@ -67,15 +77,21 @@ const INFLATE: Readonly<
   zstd: inflateZstd,
 };
 
-/** Counts what comes out. */
+/** Counts what comes out, and holds memory for it. */
 class Budget {
   readonly chunkSize: number;
   readonly #maxBytes: number;
   readonly #ratio: number;
   readonly #message: string;
+  readonly #memory: RequestMemory;
   #bytes = 0;
 
-  constructor(compressedBytes: number, { max_request_body_size, max_decompression_ratio }: InflateLimits) {
+  constructor(
+    compressedBytes: number,
+    { max_request_body_size, max_decompression_ratio }: InflateLimits,
+    memory: RequestMemory,
+  ) {
+    this.#memory = memory;
     this.#ratio = max_decompression_ratio;
     const ratioBytes = Math.max(RATIO_FREE_BYTES, compressedBytes * max_decompression_ratio);
     this.#maxBytes = Math.min(max_request_body_size, ratioBytes);
@@ -96,6 +112,7 @@ class Budget {
     this.#bytes += bytes;
     if (this.#bytes > this.#maxBytes || this.#bytes > RATIO_FREE_BYTES + consumed * this.#ratio)
       throw new HttpError('too_large', this.#message);
+    this.#memory.grow(bytes);
   }
 }
 
@@ -132,7 +149,7 @@ async function inflateDeflate(body: Uint8Array, budget: Budget): Promise<Buffer>
   try {
     return await whole(body, createInflate, budget);
   } catch (error) {
-    if (error instanceof HttpError) throw error;
+    if (isRefusal(error)) throw error;
     // One raw body in a thousand begins as if it had the header.
     budget.restart();
     return whole(body, createInflateRaw, budget);

@@ -5,7 +5,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { Component, Settings } from '../../component.ts';
+import type { Component, RequestMemory, Settings } from '../../component.ts';
 import { ConfigError, ForbiddenError, RetryableError } from '../../errors.ts';
 import { close, listen } from '../../listen.ts';
 import { allows, type Identity } from '../../model/identity.ts';
@@ -16,6 +16,7 @@ import { announcedWithin, readBody } from './body.ts';
 import { compressionOf, inflate } from './compression.ts';
 import { corsHeaders, isPreflight, preflightHeaders } from './cors.ts';
 import { notFoundMessage } from './hints.ts';
+import { HOPS_HEADER, hopsOf } from './hops.ts';
 import { answerTo, HttpError } from './http_error.ts';
 import type { Route, RouteReply } from './route.ts';
 import { differences, printEndpoint, requireAuthentication, type ServerConfig } from './server_config.ts';
@@ -69,6 +70,7 @@ class Listener {
   readonly #config: ServerConfig;
   readonly #owner: string;
   readonly #authenticate: Authenticate;
+  readonly #admission: Settings['admission'];
   readonly #logger: Settings['logger'];
   /** Path of the section that the listener was made for, in the whole configuration. */
   readonly #path: string;
@@ -77,11 +79,13 @@ class Listener {
   readonly #routes = new Map<string, Route[]>();
   #started = 0;
   #underWay = 0;
+  #isClosing = false;
 
   constructor({ config, settings, section }: Served, authenticate: Authenticate) {
     this.#config = config;
     this.#owner = settings.id;
     this.#authenticate = authenticate;
+    this.#admission = settings.admission;
     this.#logger = settings.logger;
     this.#path = ['receivers', settings.id, section].filter((step) => step !== '').join('.');
     const options = serverOptions(config);
@@ -145,6 +149,7 @@ class Listener {
         this.#started -= 1;
         // Those that stop earlier are stopped together with the last one, which waits for all requests.
         if (this.#started > 0) return;
+        this.#isClosing = true;
         this.#certificates?.stop();
         await close(this.#server, deadline);
       },
@@ -167,7 +172,7 @@ class Listener {
         setHeaders(response, preflightHeaders(this.#config.cors, request));
         response.writeHead(204).end();
       } else {
-        reply(response, encodingOf(request) ?? 'json', await this.#handle(exchange));
+        this.#reply(response, encodingOf(request) ?? 'json', await this.#handle(exchange));
       }
     } catch (error) {
       this.#refuse(exchange, error);
@@ -186,11 +191,17 @@ class Listener {
     const identity = await this.#authenticate(request);
     const { routes, encoding } = this.#matching(request);
     demandScope(identity, routes);
-    const body = await this.#body(exchange);
-    const [route] = routes.length === 1 ? routes : routes.filter((one) => one.claims(encoding, body));
-    if (route === undefined) throw new HttpError('bad_request', 'the body is of no kind that this path takes');
-    demandScope(identity, [route]);
-    return route.handle({ encoding, body, tenant: identity.tenant, receivedAtMs: Date.now() });
+    const hops = hopsOf([request.headers[HOPS_HEADER] ?? []].flat());
+    const memory = this.#admission.admit();
+    try {
+      const body = await this.#body(exchange, memory);
+      const [route] = routes.length === 1 ? routes : routes.filter((one) => one.claims(encoding, body));
+      if (route === undefined) throw new HttpError('bad_request', 'the body is of no kind that this path takes');
+      demandScope(identity, [route]);
+      return await route.handle({ encoding, body, tenant: identity.tenant, receivedAtMs: Date.now(), hops });
+    } finally {
+      memory.release();
+    }
   }
 
   /** The routes that may take the request, at least one. */
@@ -205,14 +216,14 @@ class Listener {
     return { routes: taking, encoding };
   }
 
-  async #body(exchange: Exchange): Promise<Uint8Array> {
+  async #body(exchange: Exchange, memory: RequestMemory): Promise<Uint8Array> {
     const { request, response } = exchange;
     const { max_request_body_size } = this.#config;
     const compression = compressionOf(request.headers['content-encoding']);
     announcedWithin(request, max_request_body_size);
     if (exchange.waits) response.writeContinue();
     exchange.waits = false;
-    return inflate(await readBody(request, max_request_body_size), compression, this.#config);
+    return inflate(await readBody(request, max_request_body_size, memory), compression, this.#config, memory);
   }
 
   #refuse({ request, response, waits }: Exchange, error: unknown): void {
@@ -223,8 +234,19 @@ class Listener {
     setHeaders(response, headers);
     // It may never send the body, so what comes next on the connection is nobody's guess.
     if (waits) response.setHeader('Connection', 'close');
-    reply(response, encoding, { status, body: statusResponse(code, message, encoding, detail) });
+    this.#reply(response, encoding, { status, body: statusResponse(code, message, encoding, detail) });
     if (!request.complete) discard(request);
+  }
+
+  /** An answer is never compressed: it is too short to gain by it. */
+  #reply(response: ServerResponse, encoding: Encoding, { status, body }: RouteReply): void {
+    if (status !== 204) {
+      response.setHeader('Content-Type', CONTENT_TYPES[encoding]);
+      response.setHeader('Content-Length', body.length);
+    }
+    // Or the client would send its next request on a connection that closes.
+    if (this.#isClosing) response.setHeader('Connection', 'close');
+    response.writeHead(status).end(body);
   }
 }
 
@@ -269,15 +291,6 @@ function demandScope(identity: Identity, routes: readonly Route[]): void {
 
 function setHeaders(response: ServerResponse, headers: Readonly<Record<string, string>>): void {
   for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
-}
-
-/** An answer is never compressed: it is too short to gain by it. */
-function reply(response: ServerResponse, encoding: Encoding, { status, body }: RouteReply): void {
-  if (status !== 204) {
-    response.setHeader('Content-Type', CONTENT_TYPES[encoding]);
-    response.setHeader('Content-Length', body.length);
-  }
-  response.writeHead(status).end(body);
 }
 
 /**

@@ -26,6 +26,8 @@ export interface RoutedRequest {
   /** Of the credential; the default tenant where no authenticator is configured. */
   readonly tenant: Tenant;
   readonly receivedAtMs: number;
+  /** How many gateways of ours have forwarded it before. */
+  readonly hops: number;
 }
 
 export interface RouteReply {

@@ -15,12 +15,11 @@ import type { Authenticator, Component, Consumers, Logger, Settings } from '../.
 import { duration } from '../../config/duration.ts';
 import { ConfigError } from '../../errors.ts';
 import { SIGNALS, type Signal } from '../../model/batch.ts';
-import type { Tenant } from '../../model/tenant.ts';
 import type { ShapeLimits } from '../../model/wire.ts';
 import { exportResponse } from '../../otlp/status.ts';
 import { failedAttempts } from '../http/authentication.ts';
 import { requireAuthentication, serverKeys } from '../http/server_config.ts';
-import { admission, type Admission } from './grpc_admission.ts';
+import { admission, type Admission, type Caller } from './grpc_admission.ts';
 import { grpcListener } from './grpc_listener.ts';
 import { statusOf } from './grpc_status.ts';
 import { takeRequest, type OtlpRequest } from './take.ts';
@@ -113,6 +112,7 @@ export function createGrpcServer({ config, limits, settings, next }: GrpcSetting
   const admitted = admission({
     authenticator: authenticatorOf(config, settings),
     failures: failedAttempts(settings),
+    memory: settings.admission,
     maxRequests: config.max_concurrent_requests,
     receiveTimeoutMs: config.read_timeout,
     logger,
@@ -185,13 +185,13 @@ interface ExportSettings {
 }
 
 function exportHandler({ signal, limits, next, logger, admitted }: ExportSettings): handleUnaryCall<Buffer, Buffer> {
-  const answer = async (body: Buffer, tenant: Tenant): Promise<Buffer> => {
-    const request: OtlpRequest = { signal, encoding: 'protobuf', body, tenant, receivedAtMs: Date.now() };
+  const answer = async (body: Buffer, { tenant, hops }: Caller): Promise<Buffer> => {
+    const request: OtlpRequest = { signal, encoding: 'protobuf', body, tenant, receivedAtMs: Date.now(), hops };
     return exportResponse(signal, await takeRequest(request, limits, next), 'protobuf');
   };
   return ({ request, metadata }, respond) => {
     admitted
-      .run(metadata, (tenant) => answer(request, tenant))
+      .run(metadata, request.length, (caller) => answer(request, caller))
       .then(
         (response) => respond(null, response),
         (error: unknown) => {

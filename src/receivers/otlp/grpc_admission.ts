@@ -4,17 +4,21 @@
  */
 import assert from 'node:assert/strict';
 import { ServerInterceptingCall, type Metadata, type ServerInterceptor } from '@grpc/grpc-js';
-import type { Authenticator, Logger } from '../../component.ts';
-import { ForbiddenError, QuotaError, RetryableError, UnauthenticatedError } from '../../errors.ts';
+import type { Authenticator, Logger, RequestMemory, Settings } from '../../component.ts';
+import { ForbiddenError, RetryableError, UnauthenticatedError } from '../../errors.ts';
 import type { FailedAttempts } from '../../model/attempts.ts';
+import { parseBearer, type BearerFault } from '../../model/bearer.ts';
 import { allows } from '../../model/identity.ts';
 import { DEFAULT_TENANT, type Tenant } from '../../model/tenant.ts';
+import { identify } from '../http/authentication.ts';
+import { HOPS_HEADER, hopsOf } from '../http/hops.ts';
 import { GrpcError, statusOf } from './grpc_status.ts';
 
 export interface AdmissionSettings {
   /** Without it everybody is let in, as the default tenant. */
   readonly authenticator: Authenticator | undefined;
   readonly failures: FailedAttempts;
+  readonly memory: Settings['admission'];
   /** How many calls may be let in and unfinished. */
   readonly maxRequests: number;
   /** How long a message may take to come, once its call was let in. */
@@ -25,28 +29,43 @@ export interface AdmissionSettings {
 export interface Admission {
   readonly interceptor: ServerInterceptor;
   /**
-   * Runs the work of a call that was let in, which it knows by its metadata. The call counts as unfinished until the
-   * work is done, even when its client has gone.
+   * Runs the work of a call that was let in, which it knows by its metadata. The call counts as unfinished, and its
+   * message's bytes as held, until the work is done, even when its client has gone.
+   * @throws RetryableError when there is no memory for so many bytes now
    */
-  run<T>(metadata: Metadata, work: (tenant: Tenant) => Promise<T>): Promise<T>;
+  run<T>(metadata: Metadata, messageBytes: number, work: (call: Caller) => Promise<T>): Promise<T>;
+}
+
+/** What the metadata of a call say. */
+export interface Caller {
+  readonly tenant: Tenant;
+  /** How many gateways of ours have forwarded it before. */
+  readonly hops: number;
 }
 
 /** A call that was let in. */
-interface Admitted {
-  readonly tenant: Tenant;
+interface Admitted extends Caller {
+  readonly memory: RequestMemory;
   isRunning: boolean;
 }
 
 export function admission(settings: AdmissionSettings): Admission {
   const calls = new WeakMap<Metadata, Admitted>();
-  let unfinished = 0;
+  const unfinished = new Set<Admitted>();
 
-  const admit = async (metadata: Metadata, address: string): Promise<Admitted> => {
-    const tenant = await authenticate(settings, metadata, address);
-    if (unfinished >= settings.maxRequests) {
+  const admit = (tenant: Tenant, metadata: Metadata): Admitted => {
+    if (unfinished.size >= settings.maxRequests) {
       throw new RetryableError(`more than max_concurrent_requests (${settings.maxRequests}) calls at once`);
     }
-    return { tenant, isRunning: false };
+    const hops = hopsOf(metadata.get(HOPS_HEADER).map(String));
+    const admitted = { tenant, hops, memory: settings.memory.admit(), isRunning: false };
+    unfinished.add(admitted);
+    calls.set(metadata, admitted);
+    return admitted;
+  };
+  const end = (call: Admitted): void => {
+    call.memory.release();
+    unfinished.delete(call);
   };
 
   const interceptor: ServerInterceptor = ({ path }, call) => {
@@ -59,11 +78,9 @@ export function admission(settings: AdmissionSettings): Admission {
       call.sendStatus(status);
     };
     const receive = async (metadata: Metadata, proceed: (metadata: Metadata) => void): Promise<void> => {
-      const found = await admit(metadata, call.getConnectionInfo().remoteAddress ?? '');
+      const tenant = await authenticate(settings, metadata, call.getConnectionInfo().remoteAddress ?? '');
       if (isOver) return;
-      admitted = found;
-      unfinished++;
-      calls.set(metadata, found);
+      admitted = admit(tenant, metadata);
       timer = setTimeout(() => refuse(tooSlow(settings.receiveTimeoutMs)), settings.receiveTimeoutMs);
       proceed(metadata);
     };
@@ -79,21 +96,22 @@ export function admission(settings: AdmissionSettings): Admission {
           onCancel() {
             clearTimeout(timer);
             isOver = true;
-            if (admitted?.isRunning === false) unfinished--;
+            if (admitted?.isRunning === false) end(admitted);
           },
         });
       },
     });
   };
 
-  const run = async <T>(metadata: Metadata, work: (tenant: Tenant) => Promise<T>): Promise<T> => {
+  const run: Admission['run'] = async (metadata, messageBytes, work) => {
     const call = calls.get(metadata);
     assert(call !== undefined, 'a call is let in before its handler runs');
     call.isRunning = true;
     try {
-      return await work(call.tenant);
+      call.memory.grow(messageBytes);
+      return await work(call);
     } finally {
-      unfinished--;
+      end(call);
     }
   };
   return { interceptor, run };
@@ -109,31 +127,20 @@ async function authenticate(
   address: string,
 ): Promise<Tenant> {
   if (authenticator === undefined) return DEFAULT_TENANT;
-  const token = bearerToken(metadata);
-  const waitMs = failures.check(address);
-  if (waitMs > 0 && !authenticator.isKnown(token)) {
-    throw new QuotaError('too many bad tokens from this address; try later', waitMs);
-  }
-  try {
-    const identity = await authenticator.authenticate(token);
-    if (allows(identity, 'ingest')) return identity.tenant;
-  } catch (error) {
-    if (error instanceof UnauthenticatedError) failures.count(address);
-    throw error;
-  }
+  const bearer = parseBearer(metadata.get('authorization').map(String));
+  if ('fault' in bearer) throw faultOf(bearer.fault);
+  const identity = await identify({ authenticator, failures }, bearer.token, address);
+  if (allows(identity, 'ingest')) return identity.tenant;
   throw new ForbiddenError('the token lacks the scope "ingest"');
 }
 
-/** Some SDKs send the space as it stands in OTEL_EXPORTER_OTLP_HEADERS, percent-encoded. */
-const BEARER = /^Bearer(?: +|%20)(?<token>[!-~]+)$/i;
-
-function bearerToken(metadata: Metadata): string {
-  const [value, ...others] = metadata.get('authorization');
-  if (others.length > 0) throw new GrpcError('invalid_metadata', 'there are several values of authorization; send one');
-  if (value === undefined) {
-    throw new UnauthenticatedError('there is no token; send the metadata "authorization: Bearer <token>"');
+function faultOf(fault: BearerFault): Error {
+  switch (fault) {
+    case 'several':
+      return new GrpcError('invalid_metadata', 'there are several values of authorization; send one');
+    case 'missing':
+      return new UnauthenticatedError('there is no token; send the metadata "authorization: Bearer <token>"');
+    default:
+      return new UnauthenticatedError('authorization is not of the form "Bearer <token>"');
   }
-  const token = BEARER.exec(String(value).trim())?.groups?.['token'];
-  if (token === undefined) throw new UnauthenticatedError('authorization is not of the form "Bearer <token>"');
-  return token;
 }

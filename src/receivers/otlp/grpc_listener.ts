@@ -11,6 +11,7 @@ import type { Component, Logger } from '../../component.ts';
 import type { Endpoint } from '../../config/endpoint.ts';
 import type { TlsServerConfig } from '../../config/tls.ts';
 import { listen } from '../../listen.ts';
+import { authorizations } from '../../model/bearer.ts';
 import { certificatesFor, tlsServerOptions } from '../tls.ts';
 
 const HANDSHAKE_TIMEOUT_MS = 10_000;
@@ -25,7 +26,10 @@ export interface ListenerSettings {
 }
 
 /** Binds a server that has its services already. Building it opens nothing. */
-export function grpcListener(server: Server, settings: ListenerSettings): Required<Component> {
+export function grpcListener(
+  server: Server,
+  settings: ListenerSettings,
+): Required<Pick<Component, 'start' | 'shutdown'>> {
   const { endpoint, tls, setting, logger } = settings;
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
   keepAllAuthorizations(server);
@@ -110,6 +114,6 @@ function restoreAuthorizations(
   _flags: number,
   rawHeaders: readonly string[],
 ): void {
-  const values = rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1] === 'authorization');
+  const values = authorizations(rawHeaders);
   if (values.length > 1) Object.assign(headers, { authorization: values });
 }

@@ -4,6 +4,7 @@
  */
 import { ACCEPTED, type Consumer } from '../../component.ts';
 import type { Traces } from '../../model/batch.ts';
+import { requestDigest } from '../../model/request_digest.ts';
 import { Resource, Scope } from '../../model/resource.ts';
 import type { Span } from '../../model/traces.ts';
 import { isSdkSpanJson } from '../http/json_shape.ts';
@@ -20,7 +21,10 @@ export function sdkSpanRoute({ next, limits }: { next: Consumer<Traces>; limits:
     async handle(request) {
       const parsed = await parseSdkSpans(request.body, limits);
       const spans = await toSpans(parsed, request.receivedAtMs);
-      const { rejected } = spans.length === 0 ? ACCEPTED : await next.consume(toBatch(request, spans));
+      const isTimed = parsed.spans.some(({ startNs, endNs }) => startNs !== undefined || endNs !== undefined);
+      const digest = isTimed ? await requestDigest('traces', request.body) : undefined;
+      const batch = { ...toBatch(request, spans), digest };
+      const { rejected } = spans.length === 0 ? ACCEPTED : await next.consume(batch);
       const answer = { trace_id: parsed.traceId, accepted: spans.length - rejected };
       return { status: 202, body: Buffer.from(JSON.stringify(answer)) };
     },
@@ -30,8 +34,8 @@ export function sdkSpanRoute({ next, limits }: { next: Consumer<Traces>; limits:
 const NO_BYTES = new Uint8Array();
 
 /** The format knows neither resource nor scope. */
-function toBatch({ tenant, receivedAtMs }: RoutedRequest, records: readonly Span[]): Traces {
+function toBatch({ tenant, receivedAtMs, hops }: RoutedRequest, records: readonly Span[]): Traces {
   const scopes = [{ scope: new Scope(NO_BYTES, 0, 0), schemaUrl: '', records }];
   const resources = [{ resource: new Resource(NO_BYTES, 0, 0), schemaUrl: '', scopes }];
-  return { signal: 'traces', tenant, receivedAtMs, resources };
+  return { signal: 'traces', tenant, receivedAtMs, hops, resources };
 }

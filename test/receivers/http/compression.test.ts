@@ -2,7 +2,13 @@ import assert from 'node:assert/strict';
 import { constants, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import * as fc from 'fast-check';
 import { suite } from 'uvu';
-import { compressionOf, inflate, type Compression } from '../../../src/receivers/http/compression.ts';
+import { compressionOf, inflate as inflateWithin, type Compression } from '../../../src/receivers/http/compression.ts';
+import { BOUNDLESS } from '../../support/settings.ts';
+
+type Limits = Parameters<typeof inflateWithin>[2];
+
+const inflate = (body: Uint8Array, kind: Compression, limits: Limits): Promise<Uint8Array> =>
+  inflateWithin(body, kind, limits, BOUNDLESS.admit());
 
 const LIMITS = { max_request_body_size: 4_194_304, max_decompression_ratio: 200 };
 

@@ -55,7 +55,7 @@ Gateway.before(async () => {
 });
 Gateway.after(() => gateway.close());
 Gateway.before.each(async () => {
-  await gateway.pool.query('TRUNCATE otel_spans');
+  await gateway.pool.query('DELETE FROM otel_spans; DELETE FROM receipts');
 });
 
 const send = (body: string | Uint8Array, token: string = TOKENS.sdk) =>

@@ -31,8 +31,8 @@ export async function handle(
   };
   const route = sdkSpanRoute({ next, limits: { ...DEFAULT_SDK_LIMITS, ...limits } });
   const bytes = Buffer.from(typeof body === 'string' ? body : JSON.stringify(body));
-  const request = { encoding: 'json', body: bytes, tenant: DEFAULT_TENANT, receivedAtMs: RECEIVED_MS } as const;
-  const reply = await route.handle(request);
+  const caller = { tenant: DEFAULT_TENANT, receivedAtMs: RECEIVED_MS, hops: 0 };
+  const reply = await route.handle({ encoding: 'json', body: bytes, ...caller });
   const spans = batches.flatMap(({ resources }) =>
     resources.flatMap(({ scopes }) => scopes.flatMap(({ records }) => records)),
   );
