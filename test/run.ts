@@ -7,7 +7,8 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { glob, mkdir, rm } from 'node:fs/promises';
+import { glob, mkdir, readdir, rm } from 'node:fs/promises';
+import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { testServer } from './support/postgres.ts';
@@ -59,10 +60,8 @@ if (waiting.length === 0) {
   process.exit(1);
 }
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, interrupt);
-// Nothing is written outside the clone; what a killed run left is swept by the next one.
-const temporary = fileURLToPath(new URL('.sluice/test', ROOT));
-await rm(temporary, { recursive: true, force: true });
-await mkdir(temporary, { recursive: true });
+// Nothing is written outside the clone.
+const temporary = await temporaryDirectory();
 process.env['TMPDIR'] = temporary;
 const server = await testServer();
 const env = { ...testEnvironment(), SLUICE_TEST_SERVER_URL: server.url };
@@ -71,6 +70,27 @@ try {
 } finally {
   await server.stop();
   await rm(temporary, { recursive: true, force: true });
+}
+
+/** A directory of this run, so that several runs may go on at once; what a killed run left is swept by the next one. */
+async function temporaryDirectory(): Promise<string> {
+  const parent = fileURLToPath(new URL('.sluice/test', ROOT));
+  await mkdir(parent, { recursive: true });
+  for (const name of await readdir(parent)) {
+    if (/^\d+$/.test(name) && !isAlive(Number(name)))
+      await rm(path.join(parent, name), { recursive: true, force: true });
+  }
+  const directory = path.join(parent, String(process.pid));
+  await mkdir(directory);
+  return directory;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
 }
 
 async function testFiles(filters: readonly string[]): Promise<string[]> {

@@ -15,18 +15,20 @@ const CONTRACT = ['component', 'config', 'errors', 'model'];
 const MAY_IMPORT: Readonly<Record<string, readonly string[] | 'anything'>> = {
   model: [],
   errors: [],
-  // Binding a socket, shared by all that serve one.
+  // Binding a socket, shared by all that serve one; holding a directory, shared by all that own one.
   listen: [],
+  directory_lock: ['errors'],
   config: ['errors'],
   telemetry: ['errors', 'listen'],
-  spool: ['errors'],
+  // Of the contract its types alone.
+  spool: ['component', 'directory_lock', 'errors'],
   component: ['errors', 'model'],
   otlp: ['errors', 'model'],
-  store: ['errors', 'model'],
+  store: ['directory_lock', 'errors', 'model'],
   processors: CONTRACT,
   receivers: [...CONTRACT, 'listen', 'otlp', 'store', 'spool'],
-  extensions: [...CONTRACT, 'listen', 'otlp', 'store', 'spool'],
-  exporters: [...CONTRACT, 'otlp', 'store'],
+  extensions: [...CONTRACT, 'directory_lock', 'listen', 'otlp', 'store', 'spool'],
+  exporters: [...CONTRACT, 'directory_lock', 'otlp', 'store'],
   registry: ['component', 'receivers', 'processors', 'exporters', 'extensions'],
   pipeline: [...CONTRACT, 'telemetry'],
   retention: ['errors', 'store', 'telemetry'],
@@ -75,7 +77,7 @@ const ONE_HOME: readonly OneHome[] = [
   {
     rule: 'an HTTP status code',
     found: ({ code }) => SETS_HTTP_STATUS.test(code),
-    home: ['receivers', 'query', 'src/telemetry/metrics.ts', DEMO_SCRIPT],
+    home: ['receivers', 'query', 'src/telemetry/metrics.ts', 'src/extensions/health_check.ts', DEMO_SCRIPT],
   },
   { rule: 'process.exit', found: ({ code }) => /\bprocess\s*\.\s*(?:exit\(|exitCode\b)/.test(code), home: ['main'] },
 ];

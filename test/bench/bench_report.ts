@@ -38,6 +38,9 @@ export const BenchReport = z.strictObject({
   ratio: z.number().positive().describe('The rate of the gateway as a share of the ceiling.'),
   idleBytes: bytes(),
   peakBytes: bytes(),
+  steady: z
+    .strictObject({ perSecond: z.number(), spans: z.int(), ackP50Ms: milliseconds(), ackP99Ms: milliseconds() })
+    .describe('How long an acknowledgement takes when so many requests of so many spans come a second.'),
   authenticated: Load.optional(),
   authenticationCost: AuthenticationCost.optional(),
   rounds: z.array(Round).min(1),

@@ -1,6 +1,9 @@
 /** A gateway in a process of its own, as operators run it: `sluice run` with the default configuration. */
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import os from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
@@ -30,6 +33,8 @@ export interface GatewayProcess {
   readonly pid: number;
   /** What the worst of its event loop was since the last call. */
   worst(): Promise<Worst>;
+  /** Resolves when nothing waits in its queues any more. */
+  drained(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -50,7 +55,7 @@ extensions:
 receivers:
   otlp: { protocols: { http: { auth: { authenticator: ingest_tokens } } } }
 service:
-  extensions: [ingest_tokens]
+  extensions: [health_check, file_storage, ingest_tokens]
 `;
 
 /** Resolves when the gateway listens. */
@@ -60,6 +65,8 @@ export async function startGatewayProcess(options: GatewayProcessOptions): Promi
 
 async function start(overlay: string, { database, sets = [] }: GatewayProcessOptions): Promise<GatewayProcess> {
   const port = await freePort();
+  const metricsPort = await freePort();
+  const dataDir = await mkdtemp(join(os.tmpdir(), 'sluice-bench-'));
   const files = [path('../../config/gateway.yaml'), overlay];
   const flags = [...files.flatMap((file) => ['--config', file]), ...sets.flatMap((set) => ['--set', set])];
   const child = fork(path('../../src/main.ts'), ['run', ...flags], {
@@ -70,7 +77,9 @@ async function start(overlay: string, { database, sets = [] }: GatewayProcessOpt
       DATABASE_URL: database.url,
       SLUICE_OTLP_HTTP_ENDPOINT: `127.0.0.1:${port}`,
       SLUICE_OTLP_GRPC_ENDPOINT: `127.0.0.1:${await freePort()}`,
-      SLUICE_METRICS_ENDPOINT: '127.0.0.1:0',
+      SLUICE_METRICS_ENDPOINT: `127.0.0.1:${metricsPort}`,
+      SLUICE_HEALTH_ENDPOINT: '127.0.0.1:0',
+      SLUICE_DATA_DIR: dataDir,
     },
   });
   const url = `http://127.0.0.1:${port}`;
@@ -80,8 +89,20 @@ async function start(overlay: string, { database, sets = [] }: GatewayProcessOpt
     port,
     pid: child.pid ?? 0,
     worst: () => ask(child, 'read', Worst),
-    stop: () => stopProcess(child),
+    drained: () => drained(`http://127.0.0.1:${metricsPort}/metrics`),
+    async stop() {
+      await stopProcess(child);
+      await rm(dataDir, { recursive: true });
+    },
   };
+}
+
+async function drained(metricsUrl: string): Promise<void> {
+  for (;;) {
+    const metrics = await (await fetch(metricsUrl)).text();
+    if (!/^sluice_exporter_queue_records\{.*\} [1-9]/m.test(metrics)) return;
+    await delay(POLL_MS);
+  }
 }
 
 async function answers(url: string, child: ChildProcess): Promise<void> {

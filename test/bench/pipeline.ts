@@ -1,10 +1,11 @@
 /**
  * How fast spans go from OTLP/HTTP to committed rows, against the ceiling that PostgreSQL sets on the same machine in
  * the same run: raw binary COPY of the same spans. Prints both rates and their ratio, what the gateway costs, and how
- * long a request waits for its answer. With `--auth` each pair has a load on a second gateway, which asks for a token,
+ * long a request waits for its answer, under saturation and at a steady rate. A load is over when its last span is
+ * committed, not when it is acknowledged. With `--auth` each pair has a load on a second gateway, which asks for a token,
  * and what that costs is printed too.
  *
- *     npm run bench -- [--seconds 15] [--pairs 5] [--warm-up 3] [--auth] [--json]
+ *     npm run bench -- [--durability disk] [--seconds 15] [--pairs 5] [--warm-up 3] [--auth] [--json]
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -25,6 +26,9 @@ const CONNECTIONS = 4;
 const SPANS_A_REQUEST = 512;
 const OWN_SCHEMA_SECONDS = 5;
 const IDLE_MS = 2000;
+const STEADY = { perSecond: 200, spans: 50 };
+const STEADY_CONNECTIONS = 32;
+const STEADY_SECONDS = 10;
 
 const { values } = parseArgs({
   options: {
@@ -32,6 +36,7 @@ const { values } = parseArgs({
     pairs: { type: 'string', default: '5' },
     'warm-up': { type: 'string', default: '3' },
     auth: { type: 'boolean', default: false },
+    durability: { type: 'string', default: 'disk' },
     json: { type: 'boolean', default: false },
   },
 });
@@ -63,7 +68,8 @@ try {
   const idleBytes = await memoryBytes(open.gateway.pid, 'now');
   if (values.auth) await startTarget(await newIngestToken(database));
   const rounds = await measure();
-  report(rounds, idleBytes, await memoryBytes(open.gateway.pid, 'peak'));
+  const peakBytes = await memoryBytes(open.gateway.pid, 'peak');
+  report(rounds, { idleBytes, peakBytes, steady: await measureSteady(open) });
 } finally {
   for (const { gateway } of targets) await gateway.stop();
   await database.close();
@@ -76,7 +82,8 @@ function positive(option: 'seconds' | 'pairs' | 'warm-up'): number {
 }
 
 async function startTarget(token: string | undefined): Promise<Target> {
-  const gateway = await startGatewayProcess({ database, authenticated: token !== undefined });
+  const sets = [`exporters.postgres.sending_queue.durability=${values.durability}`];
+  const gateway = await startGatewayProcess({ database, authenticated: token !== undefined, sets });
   const target = { gateway, token };
   targets.push(target);
   return target;
@@ -84,7 +91,10 @@ async function startTarget(token: string | undefined): Promise<Target> {
 
 async function measure(): Promise<Round[]> {
   const chunks = { ceiling: await ceilingChunk(), own: await ownSchemaChunk() };
-  for (const target of targets) await send(target, warmUpSeconds);
+  for (const target of targets) {
+    await send(target, warmUpSeconds);
+    await target.gateway.drained();
+  }
   await copyFor(pool, chunks.ceiling, warmUpSeconds);
   const rounds: Round[] = [];
   for (let i = 0; i < pairs; i++) {
@@ -113,9 +123,12 @@ async function load(target: Target): Promise<Counted> {
   const { pid } = target.gateway;
   const before = await cpuSeconds(pid);
   const sent = await send(target, seconds);
+  const acknowledgedAtMs = performance.now();
+  await target.gateway.drained();
+  const neededSeconds = sent.seconds + (performance.now() - acknowledgedAtMs) / 1000;
   const cpuMicrosPerSpan = (((await cpuSeconds(pid)) - before) * 1e6) / sent.spans;
   return {
-    gateway: sent.spans / sent.seconds,
+    gateway: sent.spans / neededSeconds,
     cpuMicrosPerSpan,
     ackP50Ms: quantile(sent.latenciesMs, 0.5),
     ackP99Ms: quantile(sent.latenciesMs, 0.99),
@@ -125,7 +138,7 @@ async function load(target: Target): Promise<Counted> {
 }
 
 async function clear(): Promise<void> {
-  await pool.query(`TRUNCATE otel_spans, ${CEILING_TABLE}`);
+  await pool.query(`TRUNCATE receipts, queue_positions, otel_spans, ${CEILING_TABLE}`);
   await pool.query('CHECKPOINT');
 }
 
@@ -137,17 +150,35 @@ async function storedSpans(acknowledged: number): Promise<number> {
   return stored;
 }
 
-async function send({ gateway, token }: Target, forSeconds: number): Promise<z.output<typeof Sent>> {
+async function measureSteady(target: Target): Promise<BenchReport['steady']> {
+  await clear();
+  const { latenciesMs } = await send(target, Math.min(seconds, STEADY_SECONDS), STEADY);
+  await target.gateway.drained();
+  return { ...STEADY, ackP50Ms: quantile(latenciesMs, 0.5), ackP99Ms: quantile(latenciesMs, 0.99) };
+}
+
+interface Pace {
+  readonly spans: number;
+  /** Without it each connection sends as fast as it is answered. */
+  readonly perSecond?: number;
+}
+
+async function send(
+  { gateway, token }: Target,
+  forSeconds: number,
+  pace: Pace = { spans: SPANS_A_REQUEST },
+): Promise<z.output<typeof Sent>> {
   const child = spawn(process.execPath, [fileURLToPath(new URL('sender.ts', import.meta.url))], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   const url = `${gateway.url}/v1/traces`;
-  const settings = { url, token, connections: CONNECTIONS, seconds: forSeconds, spans: SPANS_A_REQUEST };
+  const connections = pace.perSecond === undefined ? CONNECTIONS : STEADY_CONNECTIONS;
+  const settings = { url, token, connections, seconds: forSeconds, ...pace };
   child.stdin.end(JSON.stringify(settings));
   return Sent.parse(await json(child.stdout));
 }
 
-function report(rounds: readonly Round[], idleBytes: number, peakBytes: number): void {
+function report(rounds: readonly Round[], around: Pick<BenchReport, 'idleBytes' | 'peakBytes' | 'steady'>): void {
   const medians = {
     ceiling: median(rounds.map(({ ceiling }) => ceiling)),
     ownSchema: median(rounds.map(({ ownSchema }) => ownSchema)),
@@ -157,8 +188,7 @@ function report(rounds: readonly Round[], idleBytes: number, peakBytes: number):
   const whole: BenchReport = {
     ...medians,
     ratio,
-    idleBytes,
-    peakBytes,
+    ...around,
     ...authentication(rounds),
     rounds: [...rounds],
   };
@@ -188,10 +218,11 @@ function loadMedians(all: readonly Load[]): Load {
 }
 
 function lines(whole: BenchReport): string[] {
-  const { rounds, ratio, idleBytes, peakBytes, authenticated, authenticationCost: cost } = whole;
+  const { rounds, ratio, idleBytes, peakBytes, steady, authenticated, authenticationCost: cost } = whole;
   const text = [
     `medians of ${rounds.length}: ${line(whole)}${authenticatedPart(authenticated)}`,
     `ratio to raw COPY: ${ratio.toFixed(2)}`,
+    `at ${steady.perSecond} requests/s of ${steady.spans} spans: acknowledged in ${steady.ackP50Ms.toFixed(1)} ms (p50), ${steady.ackP99Ms.toFixed(1)} ms (p99)`,
     `memory of the gateway process: ${megabytes(idleBytes)} idle, ${megabytes(peakBytes)} at its peak`,
   ];
   if (cost !== undefined) {

@@ -73,7 +73,7 @@ export async function* siege({ attacks, seconds, clients, sets = [] }: SiegeOpti
       // By itself: of what many leave behind, some 64 MB wait for the garbage collector.
       const bombBytes = attack.isBomb ? await growth(gateway, () => run(0)) : undefined;
       yield { ...(await observe(gateway, honest, attack, () => run(seconds))), bombBytes };
-      await database.pool.query('TRUNCATE otel_spans');
+      await database.pool.query('TRUNCATE receipts, otel_spans');
     }
   } finally {
     if (honest !== undefined) await stopProcess(honest);

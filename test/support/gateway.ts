@@ -10,6 +10,7 @@ import os from 'node:os';
 import path from 'node:path';
 import type { Pool } from 'pg';
 import { startGateway, type Gateway } from '../../src/cli/gateway.ts';
+import type { QueueSettings } from '../../src/component.ts';
 import { transaction } from '../../src/store/connection.ts';
 import { testDatabase } from './postgres.ts';
 
@@ -30,6 +31,8 @@ export interface TestGatewayOptions {
   readonly config?: string;
   /** As `--set` takes them, such as `receivers.otlp.limits.max_depth=8`. */
   readonly sets?: readonly string[];
+  /** Of the exporter `postgres`: by default what is acknowledged can be read from the database at once. */
+  readonly durability?: QueueSettings['durability'];
 }
 
 /** All three signals from OTLP to PostgreSQL, as in the default configuration; quiet. */
@@ -44,6 +47,7 @@ processors:
 exporters:
   postgres:
     database_url: \${env:DATABASE_URL}
+    sending_queue: { durability: commit }
 service:
   pipelines:
     traces: { receivers: [otlp], processors: [promote], exporters: [postgres] }
@@ -57,20 +61,33 @@ service:
 /** Another process may take the port between its choice and its use. */
 const START_ATTEMPTS = 5;
 
-export async function testGateway({ config = GATEWAY_YAML, sets = [] }: TestGatewayOptions = {}): Promise<TestGateway> {
+export async function testGateway(options: TestGatewayOptions = {}): Promise<TestGateway> {
   const database = await testDatabase();
+  const dataDir = await mkdtemp(path.join(os.tmpdir(), 'sluice-gateway-'));
+  const remove = async () => {
+    await database.close();
+    await rm(dataDir, { recursive: true });
+  };
   try {
+    const sets = [...(options.sets ?? []), ...queueSets(options.durability ?? 'commit', dataDir)];
+    const { config = GATEWAY_YAML } = options;
     const { gateway, port } = await withConfigFile(config, (file) => start(file, sets, database.url));
-    const stop = () => gateway.shutdown();
+    const stop = async () => void (await gateway.shutdown());
     const close = async () => {
       await stop();
-      await database.close();
+      await remove();
     };
     return { url: `http://127.0.0.1:${port}`, port, databaseUrl: database.url, pool: database.pool, stop, close };
   } catch (error) {
-    await database.close();
+    await remove();
     throw error;
   }
+}
+
+function queueSets(durability: QueueSettings['durability'], dataDir: string): string[] {
+  const set = `exporters.postgres.sending_queue.durability=${durability}`;
+  if (durability !== 'disk') return [set];
+  return [set, `extensions.file_storage.directory=${path.join(dataDir, 'queue')}`, 'service.extensions=[file_storage]'];
 }
 
 /** Lends a file with this text, gone when `use` has ended. */

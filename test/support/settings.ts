@@ -1,10 +1,13 @@
 /** What the builder lends to a component, for tests that build one by itself. */
-import type { Logger, Settings } from '../../src/component.ts';
+import type { Admission, Logger, Settings } from '../../src/component.ts';
 import { ConfigError } from '../../src/errors.ts';
 
 const ignore = (): void => undefined;
 
 export const SILENT: Logger = { debug: ignore, info: ignore, warn: ignore, error: ignore };
+
+/** Lets everything in. */
+export const BOUNDLESS: Admission = { admit: () => ({ grow: ignore, release: ignore }) };
 
 export function testSettings(id: string, logger: Logger = SILENT): Settings {
   return {
@@ -14,5 +17,7 @@ export function testSettings(id: string, logger: Logger = SILENT): Settings {
       throw new ConfigError([{ path: 'auth.authenticator', message: `found "${wanted}"; there is none` }]);
     },
     shared: (_key, make) => make(),
+    admission: BOUNDLESS,
+    health: () => ({ unready: [], stuck: [] }),
   };
 }
