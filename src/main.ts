@@ -89,7 +89,7 @@ interface Arguments {
 
 function parseArguments(command: Command, args: string[]): Arguments {
   const options = { ...command.options, ...GLOBAL_OPTIONS };
-  const allowPositionals = command.operands !== undefined;
+  const allowPositionals = command.operands !== undefined || command.rest !== undefined;
   try {
     return parseArgs({ args, options, strict: true, allowPositionals });
   } catch (error) {
@@ -103,12 +103,14 @@ function parseArguments(command: Command, args: string[]): Arguments {
   }
 }
 
-function nameOperands({ name, operands = [] }: Command, given: readonly string[]): CommandContext['values'] {
-  const [extra] = given.slice(operands.length);
-  if (extra !== undefined) throw unexpected(extra);
+function nameOperands({ name, operands = [], rest }: Command, given: readonly string[]): CommandContext['values'] {
+  const others = given.slice(operands.length);
+  const [extra] = others;
+  if (extra !== undefined && rest === undefined) throw unexpected(extra);
   const [missing] = operands.slice(given.length);
   if (missing !== undefined) throw new UsageError(`${name} needs ${missing}`);
-  return Object.fromEntries(operands.map((operand, index) => [operand, given[index]]));
+  const named = Object.fromEntries(operands.map((operand, index) => [operand, given[index]]));
+  return rest === undefined ? named : { ...named, [rest]: others };
 }
 
 function unexpected(argument: string): UsageError {

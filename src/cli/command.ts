@@ -53,6 +53,8 @@ export interface Command {
   readonly summary: string;
   /** Names of the arguments that are no options, in order; all are required. */
   readonly operands?: readonly string[];
+  /** Name of the arguments behind those, of which there may be any number. */
+  readonly rest?: string;
   readonly options: Readonly<Record<string, CommandOption>>;
   /**
    * Resolves to the exit code. An error it throws is printed as one clear line; ConfigError exits with `EXIT.config` and

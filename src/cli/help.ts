@@ -46,11 +46,12 @@ export function groupHelp(word: string, commands: readonly Command[]): string {
   ].join('\n');
 }
 
-export function commandHelp({ name, summary, operands = [], options }: Command): string {
+export function commandHelp({ name, summary, operands = [], rest, options }: Command): string {
+  const others = rest === undefined ? [] : [`[${rest}...]`];
   return [
     summary,
     '',
-    `Usage: sluice ${[name, ...operands].join(' ')} [OPTIONS]`,
+    `Usage: sluice ${[name, ...operands, ...others].join(' ')} [OPTIONS]`,
     '',
     'Options:',
     ...optionLines({ ...options, ...GLOBAL_OPTIONS }),
