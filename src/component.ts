@@ -109,6 +109,8 @@ export interface Exporter extends Component {
    * @param signal aborts when nobody waits any more: the gateway stops
    */
   send(records: readonly QueueRecord[], signal: AbortSignal): Promise<SendOutcome>;
+  /** Takes back bytes that `encode` made, or any others of a record, once nobody reads them any more: to use them again. */
+  recycle?(bytes: Uint8Array): void;
   /** No record of that queue below `seq` will be sent again, so nothing that tells whether it was need be kept. */
   forget?(queueId: string, seq: number): Promise<void>;
 }

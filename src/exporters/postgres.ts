@@ -61,10 +61,10 @@ export const postgres = exporterFactory({
       },
       async send(records, signal) {
         const delivered = await complain(deliver(pool, { records, exporter: id, signal }));
-        // What is stored is not sent again. Records that were read from a disk share their memory, and are not the pool's.
-        for (const { bytes } of records) buffers.give(bytes);
         return { ...DELIVERED, ...delivered };
       },
+      // Records that were read from a disk share their memory, and are not the pool's.
+      recycle: (bytes) => buffers.give(bytes),
       forget: (queueId, seq) => forgetPositions(pool, { queueId, seq }),
       async shutdown() {
         await upkeep.stop();

@@ -9,7 +9,7 @@ import { extensionFactory, type Storage } from '../component.ts';
 import { duration } from '../config/duration.ts';
 import { size } from '../config/size.ts';
 import { lockDirectory, type DirectoryLock } from '../directory_lock.ts';
-import { PermanentError } from '../errors.ts';
+import { ConfigError, PermanentError } from '../errors.ts';
 import { DeadLetterFile } from '../spool/dead_letter_file.ts';
 import { realFiles } from '../spool/files.ts';
 import { SpoolLog } from '../spool/log.ts';
@@ -49,7 +49,7 @@ export const fileStorage = extensionFactory({
     recreate: z.boolean().optional().describe(`${WITHOUT_EFFECT} What is damaged is put aside, and the rest goes on.`),
     directory_permissions: z.string().optional().describe(`${WITHOUT_EFFECT} Only the owner may enter: 0700.`),
   }),
-  create(config, { logger }): Storage {
+  create(config, { id, logger }): Storage {
     const directory = path.resolve(config.directory);
     const logs = new Map<string, SpoolLog>();
     const letters = new DeadLetterFile({
@@ -60,8 +60,8 @@ export const fileStorage = extensionFactory({
     let lock: DirectoryLock | undefined;
     return {
       async start() {
-        await prepareDirectory(directory, config.create_directory);
-        lock = lockStorage(directory);
+        await prepareDirectory(id, directory, config.create_directory);
+        lock = lockStorage(id, directory);
       },
       async shutdown() {
         await Promise.all([...logs.values()].map((log) => log.close()));
@@ -82,25 +82,26 @@ export const fileStorage = extensionFactory({
   },
 });
 
-/** Rejects with PermanentError, in one clear line. */
-async function prepareDirectory(directory: string, isCreated: boolean): Promise<void> {
+/** Rejects with ConfigError where the directory is none that can be used. */
+async function prepareDirectory(id: string, directory: string, isCreated: boolean): Promise<void> {
   try {
     if (!isCreated) await access(directory);
     await realFiles.makeDirectory(directory);
   } catch (error) {
-    throw unusable(directory, error);
+    throw unusable(id, directory, error);
   }
 }
 
-function lockStorage(directory: string): DirectoryLock {
+/** Throws PermanentError when another process has it. */
+function lockStorage(id: string, directory: string): DirectoryLock {
   try {
     return lockDirectory(directory);
   } catch (error) {
-    throw error instanceof PermanentError ? error : unusable(directory, error);
+    throw error instanceof PermanentError ? error : unusable(id, directory, error);
   }
 }
 
-function unusable(directory: string, error: unknown): PermanentError {
-  const message = error instanceof Error ? error.message : String(error);
-  return new PermanentError(`file_storage cannot use ${directory}: ${message}`, { cause: error });
+function unusable(id: string, directory: string, error: unknown): ConfigError {
+  const reason = error instanceof Error ? error.message : String(error);
+  return new ConfigError([{ path: `extensions.${id}.directory`, message: `cannot use ${directory}: ${reason}` }]);
 }

@@ -135,8 +135,15 @@ function createQueue(parts: DestinationParts, send: (sent: Sent) => Promise<Send
   };
   const countsOf = ({ signal }: QueueRecord) => counters.exporter(id, signal);
   if (settings.durability === 'commit')
-    return commitQueue(room, ways, (record) => countsOf(record).failed(record.items));
-  if (settings.durability === 'memory') return memoryQueue(room, ways, (record) => countsOf(record).lost(record.items));
+    return commitQueue(room, ways, {
+      taken: ({ bytes }) => exporter.recycle?.(bytes),
+      failed: (record) => countsOf(record).failed(record.items),
+    });
+  if (settings.durability === 'memory')
+    return memoryQueue(room, ways, {
+      taken: ({ bytes }) => exporter.recycle?.(bytes),
+      failed: (record) => countsOf(record).lost(record.items),
+    });
   if (storage === undefined) throw new TypeError(`the queue of exporter ${id} needs a storage`);
   return new DiskQueue({
     log: storage.log(id),
@@ -146,6 +153,7 @@ function createQueue(parts: DestinationParts, send: (sent: Sent) => Promise<Send
     unreadyAfterMs: settings.unready_after,
     recovered: (signal, items) => counters.exporter(id, signal).recovered(items),
     corrupt: counters.corrupt(id),
+    recycle: (bytes) => exporter.recycle?.(bytes),
     forget: exporter.forget && ((queueId, seq) => exporter.forget?.(queueId, seq) ?? Promise.resolve()),
   });
 }

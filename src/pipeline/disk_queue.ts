@@ -15,7 +15,7 @@ import type { Senders } from './senders.ts';
 import type { SendingQueue } from './sending_queue.ts';
 
 /** So much waits in memory for the senders. */
-const WINDOW_BYTES = 32 * 1024 * 1024;
+const WINDOW_BYTES = 16 * 1024 * 1024;
 /** Reading goes on when no more than this is left of it. */
 const LOW_WINDOW_BYTES = WINDOW_BYTES / 2;
 const READ_BYTES = 4 * 1024 * 1024;
@@ -38,6 +38,8 @@ export interface DiskQueueParts {
   /** Counts damaged records. */
   corrupt(records: number): void;
   forget: ((queueId: string, seq: number) => Promise<void>) | undefined;
+  /** Takes back the bytes of a record that memory need not hold any more. */
+  recycle(bytes: Uint8Array): void;
 }
 
 export class DiskQueue implements SendingQueue {
@@ -148,7 +150,10 @@ export class DiskQueue implements SendingQueue {
   #appended(record: Stored, next: LogPlace): void {
     const isNext = samePlace(this.#cursor, this.#tail);
     this.#tail = next;
-    if (!isNext || this.#isReading || this.#windowBytes > WINDOW_BYTES) return;
+    if (!isNext || this.#isReading || this.#windowBytes > WINDOW_BYTES) {
+      this.#parts.recycle(record.bytes);
+      return;
+    }
     this.#cursor = next;
     this.#hand(record);
   }
@@ -169,6 +174,7 @@ export class DiskQueue implements SendingQueue {
     this.#handed.delete(id.seq);
     this.#windowBytes -= bytes.byteLength;
     this.room.remove(tenant, { items, bytes: bytes.byteLength });
+    this.#parts.recycle(bytes);
     this.#progress.delivered(items);
     if (this.#windowBytes <= LOW_WINDOW_BYTES) void this.#fill();
   }

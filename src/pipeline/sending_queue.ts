@@ -22,10 +22,14 @@ export interface SendingQueue extends Component {
   leftover(): string | undefined;
 }
 
-type CountRecord = (record: QueueRecord) => void;
+/** What is done with a record that leaves the queue: because it was sent or given up, or because it cannot be. */
+interface Endings {
+  taken(record: QueueRecord): void;
+  failed(record: QueueRecord): void;
+}
 
 /** `durability: commit`: taken means that the destination has it. Its client tries again what was not. */
-export function commitQueue(room: QueueRoom, settings: SendersSettings, failed: CountRecord): SendingQueue {
+export function commitQueue(room: QueueRoom, settings: SendersSettings, ends: Endings): SendingQueue {
   const senders = new Senders({ ...settings, retry: undefined, giveUp: undefined });
   return {
     room,
@@ -33,8 +37,9 @@ export function commitQueue(room: QueueRoom, settings: SendersSettings, failed: 
     async take(record, place) {
       try {
         await senders.deliver(record);
+        ends.taken(record);
       } catch (error) {
-        failed(record);
+        ends.failed(record);
         throw error;
       } finally {
         place.release();
@@ -46,7 +51,7 @@ export function commitQueue(room: QueueRoom, settings: SendersSettings, failed: 
 }
 
 /** `durability: memory`: taken means that it will be sent unless the process ends first. */
-export function memoryQueue(room: QueueRoom, settings: SendersSettings, lost: CountRecord): SendingQueue {
+export function memoryQueue(room: QueueRoom, settings: SendersSettings, ends: Endings): SendingQueue {
   const senders = new Senders(settings);
   let leftItems = 0;
   return {
@@ -54,10 +59,13 @@ export function memoryQueue(room: QueueRoom, settings: SendersSettings, lost: Co
     reserve: (tenant, load) => room.reserve(tenant, load),
     async take(record, place) {
       senders.deliver(record).then(
-        () => place.release(),
+        () => {
+          ends.taken(record);
+          place.release();
+        },
         () => {
           leftItems += record.items;
-          lost(record);
+          ends.failed(record);
           place.release();
         },
       );

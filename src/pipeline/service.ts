@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Component, Health } from '../component.ts';
+import { ConfigError } from '../errors.ts';
 import type { Logger } from '../telemetry/logger.ts';
 
 /** How long a component that ignores the deadline is waited for before the next one gets its turn. */
@@ -98,6 +99,7 @@ async function startAll({ stages }: ServiceParts, isStopping: () => boolean): Pr
     try {
       await component.start?.();
     } catch (cause) {
+      if (cause instanceof ConfigError) throw cause;
       throw new Error(`${name}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
     }
   }

@@ -71,17 +71,18 @@ function mayBeForSomeRows(error: unknown): boolean {
 function deliverAtOnce(pool: Pool, { records, signal }: Delivery, format: RowFormat, claim: Claim): Promise<Delivered> {
   return messageTransaction(pool, async (client, before) => {
     const text = before + [...claim.statements, copyStatement(format)].join('; ');
-    let isCopying = false;
-    const rows = (soFar: readonly Answer[]): Uint8Array[] => {
-      isCopying = true;
-      return newOf(records, claim.verdicts(soFar)).map(({ bytes }) => bytes);
+    /** Undefined until the COPY begins. */
+    let verdicts: readonly Verdict[] | undefined;
+    const rows = (answers: readonly Answer[]): Uint8Array[] => {
+      verdicts = claim.verdicts(answers);
+      return newOf(records, verdicts).map(({ bytes }) => bytes);
     };
     try {
-      const answers = await sendMessage(client, { text, rows, signal });
-      return { duplicates: repeatedItems(records, claim.verdicts(answers)), deadLettered: 0 };
+      await sendMessage(client, { text, rows, signal });
+      return { duplicates: repeatedItems(records, verdicts ?? []), deadLettered: 0 };
     } catch (error) {
       // What failed before the COPY, such as waiting for another try, says nothing of the rows.
-      throw !isCopying && mayBeForSomeRows(error) ? storeError(error) : error;
+      throw verdicts === undefined && mayBeForSomeRows(error) ? storeError(error) : error;
     }
   });
 }

@@ -7,7 +7,7 @@ import path from 'node:path';
 import * as fc from 'fast-check';
 import { suite } from 'uvu';
 import { lockDirectory } from '../../src/directory_lock.ts';
-import { PermanentError, RetryableError } from '../../src/errors.ts';
+import { ConfigError, PermanentError, RetryableError } from '../../src/errors.ts';
 import { fileStorage } from '../../src/extensions/file_storage.ts';
 import {
   readDeadLetters,
@@ -105,7 +105,7 @@ FileStorage('a directory that cannot be used is refused in one line', async () =
     ] as const;
     for (const [storage, reason] of cases) {
       const isClear = (error: unknown): boolean =>
-        error instanceof PermanentError && reason.test(error.message) && !error.message.includes('\n');
+        error instanceof ConfigError && reason.test(error.message) && !error.message.includes('\n');
       await assert.rejects(async () => storage.start?.(), isClear);
       await storage.shutdown?.(NEVER);
     }

@@ -79,6 +79,7 @@ async function live(directory: string, destination: Destination, { bytes = 1e9, 
     unreadyAfterMs,
     recovered: (_signal, items) => destination.recovered.push(items),
     corrupt: () => assert.fail('nothing is damaged here'),
+    recycle: () => undefined,
     forget: async (queueId, seq) => void destination.forgotten.push([queueId, seq]),
   });
   await queue.start();
