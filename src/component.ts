@@ -89,6 +89,18 @@ export interface SendOutcome {
   readonly deadLettered: number;
   /** The destination refused them and told no more than their number. */
   readonly refused: number;
+  /** What the destination will never take and the caller has to keep as dead letters; not in the numbers above. */
+  readonly refusedParts?: readonly RefusedPart[];
+}
+
+/** A part of a record that was refused while the rest was delivered. */
+export interface RefusedPart {
+  readonly record: QueueRecord;
+  readonly items: number;
+  /** In the format of the record, so that they can be sent in its place. */
+  readonly bytes: Uint8Array;
+  /** For people: what the destination said. Never holds what a client sent. */
+  readonly reason: string;
 }
 
 export const DELIVERED: SendOutcome = Object.freeze({ duplicates: 0, deadLettered: 0, refused: 0 });

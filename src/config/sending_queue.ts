@@ -12,13 +12,17 @@ const DEFAULT_ITEMS = 1_000_000;
 /** As in the Collector. */
 const DEFAULT_REQUESTS = 1000;
 
+const WITHOUT_EFFECT = 'Accepted as the Collector has it, without effect.';
+
 export interface SendingQueueDefaults {
   /** How many items one send takes from several records where the file does not say; without it each record goes alone. */
   readonly batchItems?: number;
+  /** How many sends may be under way at once where the file does not say. */
+  readonly consumers?: number;
 }
 
 /** With `enabled: false` undefined: each request is then sent by itself, in its own time. */
-export const sendingQueue = ({ batchItems }: SendingQueueDefaults = {}) =>
+export const sendingQueue = ({ batchItems, consumers = 2 }: SendingQueueDefaults = {}) =>
   z
     .strictObject({
       enabled: z
@@ -39,7 +43,12 @@ export const sendingQueue = ({ batchItems }: SendingQueueDefaults = {}) =>
         .describe(
           'Id of the storage extension for `disk`. Default: the one that service.extensions lists, else .sluice.',
         ),
-      num_consumers: z.int().min(1).max(MAX_CONSUMERS).default(2).describe('How many sends may be under way at once.'),
+      num_consumers: z
+        .int()
+        .min(1)
+        .max(MAX_CONSUMERS)
+        .default(consumers)
+        .describe('How many sends may be under way at once.'),
       queue_size: queueSize()
         .optional()
         .describe(
@@ -61,6 +70,10 @@ export const sendingQueue = ({ batchItems }: SendingQueueDefaults = {}) =>
       unready_after: duration()
         .prefault('24h')
         .describe('The gateway says that it is not ready once data has waited so long. 0s for never.'),
+      block_on_overflow: z
+        .literal(false)
+        .optional()
+        .describe('Accepted as the Collector has it: a queue that is full refuses.'),
       batch: z
         .strictObject({
           max_size: z
@@ -69,6 +82,10 @@ export const sendingQueue = ({ batchItems }: SendingQueueDefaults = {}) =>
             .max(MAX_BATCH_ITEMS)
             .default(batchItems ?? 8192)
             .describe('The most items (spans, log records, data points) that one send takes from several requests.'),
+          flush_timeout: duration()
+            .optional()
+            .describe(`${WITHOUT_EFFECT} What waits is sent as soon as a sender is free.`),
+          min_size: z.int().min(0).optional().describe(`${WITHOUT_EFFECT} No send waits for more to come.`),
         })
         .optional()
         .describe('How requests that wait together are sent together.'),
@@ -77,15 +94,15 @@ export const sendingQueue = ({ batchItems }: SendingQueueDefaults = {}) =>
       if (queue_size?.hasUnit !== true || sizer === undefined || sizer === 'bytes') return;
       context.addIssue({ code: 'custom', path: ['queue_size'], message: `a whole number of ${sizer}` });
     })
-    .transform(({ enabled, queue_size, sizer, batch, ...rest }) => {
+    .transform(({ enabled, queue_size, sizer, batch, block_on_overflow: _, ...rest }) => {
       if (!enabled) return undefined;
       const counts = sizer ?? (queue_size?.hasUnit === false ? ('requests' as const) : ('bytes' as const));
-      const shared = batch ?? (batchItems === undefined ? undefined : { max_size: batchItems });
+      const max_size = batch?.max_size ?? batchItems;
       return {
         ...rest,
         sizer: counts,
         queue_size: queue_size?.amount ?? defaultSize(counts, rest.durability),
-        ...(shared === undefined ? {} : { batch: shared }),
+        ...(max_size === undefined ? {} : { batch: { max_size } }),
       };
     })
     .prefault({})

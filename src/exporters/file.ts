@@ -5,10 +5,10 @@
  */
 import path from 'node:path';
 import { z } from 'zod';
-import { DELIVERED, exporterFactory } from '../component.ts';
+import { DELIVERED, exporterFactory, type Settings } from '../component.ts';
 import { retryOnFailure } from '../config/retry_on_failure.ts';
 import { sendingQueue } from '../config/sending_queue.ts';
-import { PermanentError, RetryableError } from '../errors.ts';
+import { ConfigError, PermanentError, RetryableError } from '../errors.ts';
 import { itemCount, SIGNALS, type AnyBatch } from '../model/batch.ts';
 import type { EncodedBatch, QueueRecord } from '../model/record.ts';
 import { encodeRequest } from '../otlp/encode.ts';
@@ -68,14 +68,14 @@ export const file = exporterFactory({
   type: 'file',
   signals: SIGNALS,
   config,
-  create({ directory, file_name, rotation, compression, sending_queue, retry_on_failure }, { logger }) {
+  create({ directory, file_name, rotation, compression, sending_queue, retry_on_failure }, settings) {
     const files = new DayFiles({
-      directory: path.resolve(directory),
+      directory: ownDirectory(directory, settings),
       names: new NameTemplate(file_name),
       maxBytes: rotation.max_megabytes * MEGABYTE,
       maxDays: rotation.max_days,
       isCompressed: compression === 'zstd',
-      logger,
+      logger: settings.logger,
     });
     return {
       queue: sending_queue,
@@ -91,6 +91,16 @@ export const file = exporterFactory({
     };
   },
 });
+
+/** Absolute. Two exporters of one configuration would each repair, finish and remove the files of the other. */
+function ownDirectory(directory: string, settings: Settings): string {
+  const { id } = settings;
+  const absolute = path.resolve(directory);
+  const owner = settings.shared(`file directory ${absolute}`, () => id);
+  if (owner === id) return absolute;
+  const message = `found ${directory}, where exporter ${owner} has its files; allowed for ${id}: a directory of its own`;
+  throw new ConfigError([{ path: 'directory', message }]);
+}
 
 async function encode(batch: AnyBatch): Promise<EncodedBatch> {
   const lines = await writeSlices(batch, SLICE_BYTES, (slice) =>

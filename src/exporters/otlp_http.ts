@@ -22,7 +22,10 @@ import { OWN_HEADERS, Sender } from './otlp_http/sender.ts';
 
 const MAX_TIMEOUT_MS = 3_600_000;
 
-/** Connections where requests are sent by themselves. */
+/** As in the Collector: each request is sent by itself. */
+const CONSUMERS = 10;
+
+/** Connections where there is no queue. */
 const UNQUEUED_CONNECTIONS = 10;
 
 const signalEndpoint = (signal: Signal) =>
@@ -52,7 +55,7 @@ const config = z
     tls: tlsClient()
       .optional()
       .describe('For https. The files are read at start, and again after a failed connection.'),
-    sending_queue: sendingQueue().describe(
+    sending_queue: sendingQueue({ consumers: CONSUMERS }).describe(
       'How data waits for the destination. With `batch`, requests are joined, and a second Sluice no longer knows repeats.',
     ),
     retry_on_failure: retryOnFailure(),

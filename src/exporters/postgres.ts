@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import type { Pool } from 'pg';
-import { exporterFactory, DELIVERED, type Logger } from '../component.ts';
+import { exporterFactory, DELIVERED, type Logger, type QueueSettings } from '../component.ts';
 import { secret } from '../config/secret.ts';
 import { retryOnFailure } from '../config/retry_on_failure.ts';
 import { sendingQueue } from '../config/sending_queue.ts';
@@ -56,11 +56,11 @@ export const postgres = exporterFactory({
       encode: (batch) => encode(batch, buffers),
       sizeOf: predictRowBytes,
       async start() {
-        await startWith(pool, logger);
+        await startWith(pool, logger, sending_queue);
         upkeep.start();
       },
       async send(records, signal) {
-        const delivered = await complain(deliver(pool, { records, exporter: id, signal }));
+        const delivered = await complain(records[0]?.format, deliver(pool, { records, exporter: id, signal }));
         return { ...DELIVERED, ...delivered };
       },
       // Records that were read from a disk share their memory, and are not the pool's.
@@ -75,12 +75,13 @@ export const postgres = exporterFactory({
 });
 
 /** A database that is away now may come back; one whose tables are not ours never fits. */
-async function startWith(pool: Pool, logger: Logger): Promise<void> {
+async function startWith(pool: Pool, logger: Logger, queue: QueueSettings | undefined): Promise<void> {
   try {
     await requireSchema(pool);
   } catch (error) {
     if (error instanceof PermanentError) throw error;
-    logger.warn({ err: error }, 'the database is away; data is refused until it is back');
+    const isKept = queue !== undefined && queue.durability !== 'commit';
+    logger.warn({ err: error }, `the database is away; data ${isKept ? 'waits' : 'is refused'} until it is back`);
   }
 }
 
@@ -101,17 +102,20 @@ async function encodeRows(batch: AnyBatch, buffers: BufferPool): Promise<{ forma
   }
 }
 
-/** Logs what only an operator can end, once until it has ended; the rest is for whoever sends again to report. */
-function complaints(logger: Logger): <T>(sending: Promise<T>) => Promise<T> {
-  let complaint = '';
-  return async (sending) => {
+/**
+ * Logs what only an operator can end, once for the rows of each format until some of them are stored; the rest is for
+ * whoever sends again to report.
+ */
+function complaints(logger: Logger): <T>(format: string | undefined, sending: Promise<T>) => Promise<T> {
+  const last = new Map<string | undefined, string>();
+  return async (format, sending) => {
     try {
       const sent = await sending;
-      complaint = '';
+      last.delete(format);
       return sent;
     } catch (error) {
-      if (error instanceof RetryableError && needsOperator(error) && error.message !== complaint) {
-        complaint = error.message;
+      if (error instanceof RetryableError && needsOperator(error) && error.message !== last.get(format)) {
+        last.set(format, error.message);
         logger.error({ err: error }, error.message);
       }
       throw error;

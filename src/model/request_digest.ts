@@ -32,7 +32,8 @@ export function hasTime(batch: AnyBatch): boolean {
 
 function isTimed(record: Span | LogRecord | Metric): boolean {
   if ('points' in record) {
-    return record.points.some(({ bytes, timeAt, startTimeAt }) => isSet(bytes, timeAt) || isSet(bytes, startTimeAt));
+    // A start is the same for as long as a process lives, and says nothing of the point.
+    return record.points.some(({ bytes, timeAt }) => isSet(bytes, timeAt));
   }
   const { bytes } = record;
   if ('observedTimeAt' in record) return isSet(bytes, record.timeAt) || isSet(bytes, record.observedTimeAt);

@@ -96,7 +96,7 @@ class Builder {
   build({ extensions, pipelines }: Plan): void {
     for (const planned of extensions) this.#addExtension(planned);
     if (this.#admission === undefined) this.#imply('memory_limiter');
-    for (const planned of uniqueById(pipelines.flatMap((pipeline) => pipeline.exporters))) this.#addExporter(planned);
+    this.#addExporters(uniqueById(pipelines.flatMap((pipeline) => pipeline.exporters)));
     const heads = new Map(pipelines.map((pipeline) => [pipeline, this.#chain(pipeline)]));
     for (const planned of uniqueById(pipelines.flatMap((pipeline) => pipeline.receivers))) {
       this.#addReceiver(planned, heads);
@@ -153,24 +153,32 @@ class Builder {
     return `${id}: ${[starts, ...processors.map((processor) => processor.id), ends.join(', ')].join(' → ')}`;
   }
 
-  #addExporter(planned: Planned<'exporter'>): void {
-    const exporter = this.#create(planned, {}, (config, settings) => planned.factory.create(config, settings));
-    const storage = exporter && this.#storageFor(planned, exporter);
-    if (!exporter || (exporter.queue?.durability === 'disk' && !storage)) return;
+  #addExporters(all: readonly Planned<'exporter'>[]): void {
+    const exporters = all.flatMap((planned) => {
+      const exporter = this.#create(planned, {}, (config, settings) => planned.factory.create(config, settings));
+      return exporter ? [{ planned, exporter }] : [];
+    });
+    const isDiskWanted = exporters.some(({ exporter }) => exporter.queue?.durability === 'disk');
+    if (isDiskWanted && this.#storages.size === 0) this.#imply('file_storage');
+    for (const { planned, exporter } of exporters) this.#addDestination(planned, exporter);
+  }
+
+  #addDestination(planned: Planned<'exporter'>, exporter: Exporter): void {
+    const storage = this.#storageFor(planned, exporter);
+    if (exporter.queue?.durability === 'disk' && !storage) return;
     const { id } = planned;
     const parts = { id, exporter, storage, counters: this.#counters, logger: this.#loggerOf(planned) };
     this.#destinations.set(id, createDestination(parts));
   }
 
-  /** The one that the queue names, else the only one there is. */
+  /** The one that the queue names, else the only one there is; a queue on disk needs one. */
   #storageFor({ path }: Planned, { queue }: Exporter): Storage | undefined {
-    if (queue?.durability === 'disk' && this.#storages.size === 0) this.#imply('file_storage');
     const [only, ...others] = this.#storages.values();
-    const named = queue?.storage === undefined ? only : this.#storages.get(queue.storage);
-    const isAmbiguous = queue?.storage === undefined && others.length > 0;
-    if (queue?.durability !== 'disk' || (named && !isAmbiguous)) return named;
+    const named = queue?.storage === undefined ? undefined : this.#storages.get(queue.storage);
+    if (named) return named;
+    if (queue?.storage === undefined && (others.length === 0 || queue?.durability !== 'disk')) return only;
     const ids = [...this.#storages.keys()].join(', ') || 'none';
-    const found = queue.storage === undefined ? 'several storages' : `"${queue.storage}"`;
+    const found = queue?.storage === undefined ? 'several storages' : `"${queue.storage}"`;
     const message = `found ${found}; allowed: the id of a storage extension of service.extensions (${ids})`;
     this.faults.push({ path: `${path}.sending_queue.storage`, message });
     return undefined;

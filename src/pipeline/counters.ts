@@ -20,7 +20,7 @@ export interface ExporterCounts {
   readonly deadLettered: Count;
   /** The destination refused them and told only how many. */
   readonly refused: Count;
-  /** Gone: in memory when the process ended, or given up with nowhere to keep them. */
+  /** Gone: in memory when the process ended, given up with nowhere to keep them, or damaged on disk. */
   readonly lost: Count;
   /** Not taken by the destination: returned to the client, or given up. */
   readonly failed: Count;
@@ -83,7 +83,10 @@ function exporterCounts(registry: Registry): Counters['exporter'] {
   const duplicate = own('duplicate', 'that the destination had before');
   const deadLettered = own('dead_lettered', 'kept as dead letters');
   const refused = own('refused', 'that the destination refused, telling only how many');
-  const lost = own('lost', 'that were in memory only when the process ended, or given up with nowhere to keep them');
+  const lost = own(
+    'lost',
+    'that were in memory only when the process ended, given up with nowhere to keep them, or damaged on disk',
+  );
   const recovered = own('recovered', 'found in the queue at the start');
   const known = new Map<string, ExporterCounts>();
   return (id, signal) => {

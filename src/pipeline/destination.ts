@@ -1,6 +1,7 @@
 /** One exporter with its queue: what the pipelines that name it deliver to. Counts, once each, what becomes of items. */
 import { createHash } from 'node:crypto';
-import type { Exporter, Logger, QueueSettings, RetrySettings, SendOutcome, Storage } from '../component.ts';
+import type { Exporter, Logger, QueueSettings, RefusedPart, RetrySettings, Storage } from '../component.ts';
+import { PermanentError } from '../errors.ts';
 import { itemCount, type AnyBatch, type Signal } from '../model/batch.ts';
 import type { QueueRecord } from '../model/record.ts';
 import type { Counters, ExporterCounts } from './counters.ts';
@@ -68,10 +69,8 @@ export function createDestination(parts: DestinationParts): Destination {
   const watch = failureLog(logger);
   const encode = watch((batch: AnyBatch) => exporter.encode(batch), 'encoding failed');
   const counts = (signal: Signal) => counters.exporter(id, signal);
-  const queue = createQueue(
-    parts,
-    watch((sent: Sent) => sendCounted(exporter, counts, sent), 'sending failed'),
-  );
+  const sendOf = (signal: Signal) => watch((sent: Sent) => sendCounted(parts, counts(signal), sent), 'sending failed');
+  const queue = createQueue(parts, { traces: sendOf('traces'), logs: sendOf('logs'), metrics: sendOf('metrics') });
   counters.queue(id, queue);
   return {
     id,
@@ -79,7 +78,10 @@ export function createDestination(parts: DestinationParts): Destination {
     queue,
     counts,
     reserve: (batch) => {
-      const place = queue.reserve(batch.tenant, { items: itemCount(batch), bytes: exporter.sizeOf?.(batch) ?? 0 });
+      const place = queue.reserve(batch.signal, batch.tenant, {
+        items: itemCount(batch),
+        bytes: exporter.sizeOf?.(batch) ?? 0,
+      });
       return { encode: (pipeline) => encodeInto(place, pipeline, batch), cancel: () => place.release() };
     },
   };
@@ -94,6 +96,7 @@ export function createDestination(parts: DestinationParts): Destination {
       return { deliver: () => queue.take(record, place), cancel: () => place.release() };
     } catch (error) {
       place.release();
+      counts(batch.signal).enqueueFailed(itemCount(batch));
       throw error;
     }
   }
@@ -104,34 +107,46 @@ interface Sent {
   readonly signal: AbortSignal;
 }
 
-type CountsOf = (signal: Signal) => ExporterCounts;
+/** Of what an exporter refused in part those that are kept: its next try hands back the same. */
+const keptParts = new WeakSet<RefusedPart>();
 
-async function sendCounted(exporter: Exporter, counts: CountsOf, { records, signal }: Sent): Promise<SendOutcome> {
-  const outcome = await exporter.send(records, signal);
-  const { duplicates, deadLettered, refused } = outcome;
-  const items = records.reduce((sum, record) => sum + record.items, 0);
-  const [first] = records;
-  if (first !== undefined) {
-    const count = counts(first.signal);
-    // A counter throws at a negative step, and these records have been taken.
-    count.sent(Math.max(0, items - duplicates - deadLettered - refused));
-    count.duplicate(duplicates);
-    count.deadLettered(deadLettered);
-    count.refused(refused);
+async function sendCounted(parts: DestinationParts, count: ExporterCounts, { records, signal }: Sent): Promise<void> {
+  const { duplicates, deadLettered, refused, refusedParts = [] } = await parts.exporter.send(records, signal);
+  for (const part of refusedParts) {
+    if (keptParts.has(part)) continue;
+    const record = { ...part.record, items: part.items, bytes: part.bytes, receipt: undefined };
+    await giveUp(parts, { record, error: new PermanentError(part.reason) });
+    keptParts.add(part);
   }
-  return outcome;
+  const items = itemsOf(records) - itemsOf(refusedParts);
+  // A counter throws at a negative step, and these records have been taken.
+  count.sent(Math.max(0, items - duplicates - deadLettered - refused));
+  count.duplicate(duplicates);
+  count.deadLettered(deadLettered);
+  count.refused(refused);
 }
 
-function createQueue(parts: DestinationParts, send: (sent: Sent) => Promise<SendOutcome>): SendingQueue {
+function itemsOf(all: readonly { readonly items: number }[]): number {
+  return all.reduce((sum, { items }) => sum + items, 0);
+}
+
+/** Each signal's, so that the log of one that fails is not mixed with that of one that works. */
+type SendOf = Readonly<Record<Signal, (sent: Sent) => Promise<void>>>;
+
+function createQueue(parts: DestinationParts, sendOf: SendOf): SendingQueue {
   const { id, exporter, storage, counters, logger } = parts;
   const settings = exporter.queue ?? UNQUEUED;
   const room = new QueueRoom(settings);
+  const keep = failureLog(logger)(
+    (given: GivenUp) => giveUp(parts, given),
+    'a dead letter cannot be kept; its record stays in the queue',
+  );
   const ways: SendersSettings = {
     num_consumers: settings.num_consumers,
     maxItems: exporter.queue?.batch?.max_size,
     retry: exporter.retry ?? RETRY,
-    send: (records, signal) => send({ records, signal }),
-    giveUp: (record, error) => giveUp(parts, record, error),
+    send: async (records, signal) => sendOf[records[0]?.signal ?? 'traces']({ records, signal }),
+    giveUp: (record, error) => keep({ record, error }),
   };
   const countsOf = ({ signal }: QueueRecord) => counters.exporter(id, signal);
   if (settings.durability === 'commit')
@@ -140,30 +155,37 @@ function createQueue(parts: DestinationParts, send: (sent: Sent) => Promise<Send
       failed: (record) => countsOf(record).failed(record.items),
     });
   if (settings.durability === 'memory')
-    return memoryQueue(room, ways, {
-      taken: ({ bytes }) => exporter.recycle?.(bytes),
-      failed: (record) => countsOf(record).lost(record.items),
-    });
+    return memoryQueue(
+      room,
+      ways,
+      {
+        taken: ({ bytes }) => exporter.recycle?.(bytes),
+        failed: (record) => countsOf(record).lost(record.items),
+      },
+      logger,
+    );
   if (storage === undefined) throw new TypeError(`the queue of exporter ${id} needs a storage`);
   return new DiskQueue({
-    log: storage.log(id),
     room,
     senders: new Senders(ways),
     logger,
     unreadyAfterMs: settings.unready_after,
-    recovered: (signal, items) => counters.exporter(id, signal).recovered(items),
-    corrupt: counters.corrupt(id),
-    recycle: (bytes) => exporter.recycle?.(bytes),
+    lane: (signal) => ({
+      log: storage.log(`${id}/${signal}`),
+      count: { ...counters.exporter(id, signal), corrupt: counters.corrupt(id) },
+      recycle: (bytes) => exporter.recycle?.(bytes),
+    }),
     forget: exporter.forget && ((queueId, seq) => exporter.forget?.(queueId, seq) ?? Promise.resolve()),
   });
 }
 
+interface GivenUp {
+  readonly record: QueueRecord;
+  readonly error: unknown;
+}
+
 /** Keeps a record that the destination will not take. Without a storage all that can be kept of it is its count. */
-async function giveUp(
-  { id, storage, counters, logger }: DestinationParts,
-  record: QueueRecord,
-  error: unknown,
-): Promise<void> {
+async function giveUp({ id, storage, counters, logger }: DestinationParts, { record, error }: GivenUp): Promise<void> {
   const count = counters.exporter(id, record.signal);
   const reason = error instanceof Error ? error.message : String(error);
   if (storage === undefined) {
@@ -174,7 +196,7 @@ async function giveUp(
     count.lost(record.items);
   } else {
     await storage.deadLetters.add({ exporter: id, reason, at: new Date(), record });
-    logger.error({ err: error, items: record.items }, 'items were given up; they are kept as a dead letter');
+    logger.error({ reason, items: record.items }, 'items were given up; they are kept as a dead letter');
     count.deadLettered(record.items);
   }
   count.failed(record.items);

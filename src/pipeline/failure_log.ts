@@ -30,10 +30,17 @@ export function failureLog(logger: Logger): <In, Out>(action: Action<In, Out>, m
   };
 }
 
-/** An error of no kind is a bug of ours until shown otherwise, so its stack is logged and an operator called. */
+/**
+ * An error of no kind is a bug of ours until shown otherwise, so its stack is logged and an operator called. Of others the
+ * message is enough; what caused it may hold data, and is told by its code alone.
+ */
 function logFailure(logger: Logger, error: unknown, message: string): void {
   const isClassified =
     error instanceof PermanentError || error instanceof RetryableError || error instanceof QuotaError;
-  if (isClassified) logger.warn({ err: error }, message);
+  if (isClassified) logger.warn({ reason: error.message, ...codeOf(error.cause) }, message);
   else logger.error({ err: error }, message);
+}
+
+function codeOf(cause: unknown): { readonly code?: string } {
+  return cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? { code: cause.code } : {};
 }

@@ -31,6 +31,8 @@ export class QueueRoom {
   #items = 0;
   #bytes = 0;
   #records = 0;
+  /** Since something was refused nothing has left. */
+  #isRefusing = false;
 
   constructor(bounds: Bounds) {
     this.#bounds = bounds;
@@ -57,8 +59,9 @@ export class QueueRoom {
     return this.#bounds.queue_size;
   }
 
+  /** No room for what came last, or for anything. */
   get isFull(): boolean {
-    return this.#used >= this.#bounds.queue_size;
+    return this.#isRefusing || this.#used >= this.#bounds.queue_size;
   }
 
   /** Throws RetryableError when there is no room. One record always finds room in an empty queue, else it never would. */
@@ -81,13 +84,16 @@ export class QueueRoom {
     this.#count(tenant, load, 1);
   }
 
-  remove(tenant: Tenant, load: Load): void {
-    this.#count(tenant, load, -1);
+  /** @param records how many records the load is of */
+  remove(tenant: Tenant, load: Load, records = 1): void {
+    this.#isRefusing = false;
+    this.#count(tenant, load, -1, records);
   }
 
   #check(tenant: Tenant, size: number): void {
     const { queue_size, max_tenant_share, sizer } = this.#bounds;
     if (this.#used > 0 && this.#used + size > queue_size) {
+      this.#isRefusing = true;
       throw refusal(`the sending queue is full: ${this.#used} of ${queue_size} ${sizer} wait`);
     }
     if (tenant === DEFAULT_TENANT) return;
@@ -100,12 +106,12 @@ export class QueueRoom {
     }
   }
 
-  #count(tenant: Tenant, load: Load, sign: 1 | -1): void {
-    const size = sign * this.#sizeOf(load);
+  #count(tenant: Tenant, load: Load, sign: 1 | -1, records = 1): void {
+    const size = sign * (this.#bounds.sizer === 'requests' ? records : this.#sizeOf(load));
     this.#used += size;
     this.#items += sign * load.items;
     this.#bytes += sign * load.bytes;
-    this.#records += sign;
+    this.#records += sign * records;
     const key = keyOf(tenant);
     const ofTenant = (this.#byTenant.get(key) ?? 0) + size;
     if (ofTenant > 0) this.#byTenant.set(key, ofTenant);

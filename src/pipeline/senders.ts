@@ -4,6 +4,7 @@
  * again after a pause, during which records of other signals go on; one that fails for good is tried record by record,
  * so that a record that the destination will never take does not cost its neighbours.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { RetrySettings } from '../component.ts';
 import { PermanentError, RetryableError } from '../errors.ts';
 import type { QueueRecord } from '../model/record.ts';
@@ -11,6 +12,12 @@ import { backOffMs } from './back_off.ts';
 
 /** Records that share a send have so many bytes together at the most: a large one must not keep small ones waiting. */
 const MAX_SHARED_BYTES = 8 * 1024 * 1024;
+
+/** After each failure a send takes half as many records, down to one, so that one that cannot be sent is found. */
+const MAX_HALVINGS = 17;
+
+/** How long sends that were told to stop are waited for. */
+const ABORT_GRACE_MS = 500;
 
 /** When somebody whose record was refused should come back. */
 const RETRY_AFTER_MS = 1000;
@@ -89,7 +96,11 @@ export class Senders {
     deadline.addEventListener('abort', onAbort, { once: true });
     await Promise.race([this.#idle.promise, aborted.promise]);
     deadline.removeEventListener('abort', onAbort);
-    if (!this.#isIdle()) this.#cutOff();
+    if (this.#isIdle()) return;
+    this.#cutOff();
+    const grace = new AbortController();
+    await Promise.race([this.#idle.promise, delay(ABORT_GRACE_MS, undefined, grace).catch(() => undefined)]);
+    grace.abort();
   }
 
   #laneOf({ signal, format }: QueueRecord): Lane {
@@ -136,14 +147,14 @@ export class Senders {
 
   /** Takes the oldest record of the lane, and those behind it as long as they fit into one send. */
   #take(lane: Lane): Waiting[] {
-    const { maxItems } = this.#settings;
+    const maxItems = (this.#settings.maxItems ?? 0) >> Math.min(lane.failures, MAX_HALVINGS);
     const group: Waiting[] = [];
     let items = 0;
     let bytes = 0;
     for (let next = lane.head; next !== undefined; next = lane.head) {
       items += next.record.items;
       bytes += next.record.bytes.byteLength;
-      if (group.length > 0 && (maxItems === undefined || items > maxItems || bytes > MAX_SHARED_BYTES)) break;
+      if (group.length > 0 && (items > maxItems || bytes > MAX_SHARED_BYTES)) break;
       lane.head = next.next;
       next.next = undefined;
       group.push(next);
@@ -165,6 +176,7 @@ export class Senders {
   }
 
   async #afterFailure(lane: Lane, group: readonly Waiting[], error: unknown): Promise<void> {
+    if (this.#cut.signal.aborted) return rejectAll(group);
     const [only, ...others] = group;
     if (error instanceof PermanentError && others.length > 0) return this.#sendEachAlone(lane, group);
     if (error instanceof PermanentError && only !== undefined) return this.#giveUp(lane, only, error);
@@ -191,7 +203,7 @@ export class Senders {
       await this.#settings.giveUp(waiting.record, error);
       waiting.resolve();
     } catch {
-      this.#putBack(lane, [waiting], undefined);
+      this.#putBack(lane, [waiting]);
     }
   }
 
@@ -213,17 +225,18 @@ export class Senders {
     return max_elapsed_time > 0 && firstFailureAtMs !== undefined && nowMs - firstFailureAtMs >= max_elapsed_time;
   }
 
-  /** Back to where they were taken from, for after a pause. */
+  /**
+   * For after a pause: back to where they were taken from, but one that failed alone behind all others, so that a record
+   * that cannot be sent or given up now holds up none of them.
+   */
   #putBack(lane: Lane, group: readonly Waiting[], retryAfterMs = 0): void {
     if (this.#cut.signal.aborted) {
-      for (const waiting of group) waiting.reject(shutDownError());
+      rejectAll(group);
       return;
     }
-    for (const waiting of group.toReversed()) {
-      waiting.next = lane.head;
-      lane.head = waiting;
-      lane.tail ??= waiting;
-    }
+    const [first, ...others] = group;
+    if (first !== undefined && others.length === 0) append(lane, first);
+    else for (const waiting of group.toReversed()) prepend(lane, waiting);
     this.#waiting += group.length;
     lane.failures++;
     this.#pause(lane, retryAfterMs);
@@ -261,6 +274,16 @@ function append(lane: Lane, waiting: Waiting): void {
   if (lane.tail === undefined) lane.head = waiting;
   else lane.tail.next = waiting;
   lane.tail = waiting;
+}
+
+function prepend(lane: Lane, waiting: Waiting): void {
+  waiting.next = lane.head;
+  lane.head = waiting;
+  lane.tail ??= waiting;
+}
+
+function rejectAll(group: readonly Waiting[]): void {
+  for (const waiting of group) waiting.reject(shutDownError());
 }
 
 function shutDownError(): RetryableError {

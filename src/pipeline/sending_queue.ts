@@ -3,7 +3,8 @@
  * for good, at the destination, or in memory. Whatever the promise, what a queue has taken it delivers or gives up as a
  * dead letter, and it counts each item once.
  */
-import type { Component } from '../component.ts';
+import type { Component, Logger } from '../component.ts';
+import type { Signal } from '../model/batch.ts';
 import type { QueueRecord } from '../model/record.ts';
 import type { Tenant } from '../model/tenant.ts';
 import type { Load, Place, QueueRoom } from './queue_room.ts';
@@ -11,8 +12,8 @@ import { Senders, type SendersSettings } from './senders.ts';
 
 export interface SendingQueue extends Component {
   readonly room: QueueRoom;
-  /** Throws RetryableError when the queue can take nothing, or nothing of this tenant and size. */
-  reserve(tenant: Tenant, load: Load): Place;
+  /** Throws RetryableError when the queue can take nothing, or nothing of this signal, tenant and size. */
+  reserve(signal: Signal, tenant: Tenant, load: Load): Place;
   /**
    * Takes the record into a place that was reserved, which it releases when the record is gone. Rejects when the record
    * was not taken: with RetryableError, or with what its send was refused with.
@@ -33,7 +34,7 @@ export function commitQueue(room: QueueRoom, settings: SendersSettings, ends: En
   const senders = new Senders({ ...settings, retry: undefined, giveUp: undefined });
   return {
     room,
-    reserve: (tenant, load) => room.reserve(tenant, load),
+    reserve: (_signal, tenant, load) => room.reserve(tenant, load),
     async take(record, place) {
       try {
         await senders.deliver(record);
@@ -51,24 +52,29 @@ export function commitQueue(room: QueueRoom, settings: SendersSettings, ends: En
 }
 
 /** `durability: memory`: taken means that it will be sent unless the process ends first. */
-export function memoryQueue(room: QueueRoom, settings: SendersSettings, ends: Endings): SendingQueue {
+export function memoryQueue(room: QueueRoom, settings: SendersSettings, ends: Endings, logger: Logger): SendingQueue {
   const senders = new Senders(settings);
   let leftItems = 0;
+  const deliver = async (record: QueueRecord, place: Place): Promise<void> => {
+    try {
+      await senders.deliver(record);
+      ends.taken(record);
+    } catch {
+      leftItems += record.items;
+      ends.failed(record);
+    } finally {
+      place.release();
+    }
+  };
   return {
     room,
-    reserve: (tenant, load) => room.reserve(tenant, load),
+    async start() {
+      const message = 'durability: memory: what waits in the queue is lost when the process dies, though acknowledged';
+      logger.warn({ queue_size: room.capacity }, message);
+    },
+    reserve: (_signal, tenant, load) => room.reserve(tenant, load),
     async take(record, place) {
-      senders.deliver(record).then(
-        () => {
-          ends.taken(record);
-          place.release();
-        },
-        () => {
-          leftItems += record.items;
-          ends.failed(record);
-          place.release();
-        },
-      );
+      void deliver(record, place);
     },
     shutdown: (deadline) => senders.shutdown(deadline),
     leftover: () => (leftItems === 0 ? undefined : `${leftItems} items were in memory only and are lost`),

@@ -36,6 +36,7 @@ export class DeadLetterFile {
   #last: Promise<unknown> = Promise.resolve();
   #target: Target | undefined;
   #failure: SyncError | undefined;
+  #isClosed = false;
 
   constructor(settings: DeadLetterFileSettings, files: Files = realFiles) {
     this.#settings = settings;
@@ -44,15 +45,18 @@ export class DeadLetterFile {
 
   /**
    * Resolves once the entry is on disk for good. Rejects with RetryableError when the file or the disk is full, or when
-   * nothing can be made durable any more.
+   * nothing can be made durable any more, or once it is closed.
    */
   add(head: Uint8Array, body: Uint8Array): Promise<void> {
+    if (this.#isClosed) return Promise.reject(new RetryableError('the dead letters are closed'));
     const added = this.#last.then(() => this.#add(head, body));
     this.#last = added.catch(() => undefined);
     return added;
   }
 
+  /** Waits for what is being added; behind that nothing touches the file any more. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     await this.#last;
     const target = this.#target;
     this.#target = undefined;

@@ -35,13 +35,15 @@ const REAL_WORLD: SpoolWorld = { files: realFiles, checksum, nowMs: () => perfor
 
 const SEGMENT_BYTES = 16 << 20;
 const MAX_CORRUPT_BYTES = 64 << 20;
+const CLOSED = 'the queue is closed';
 
 export class SpoolLog implements DurableLog {
   readonly #settings: SpoolSettings;
   readonly #world: SpoolWorld;
   readonly #space: DiskSpace;
   #log: OpenLog | undefined;
-  #isClosed = false;
+  #opening: Promise<unknown> = Promise.resolve();
+  #closing: Promise<void> | undefined;
 
   constructor(settings: SpoolSettings, world: SpoolWorld = REAL_WORLD) {
     this.#settings = settings;
@@ -52,7 +54,13 @@ export class SpoolLog implements DurableLog {
 
   /** Rejects with PermanentError when the directory cannot be used. */
   async open(events: LogEvents): Promise<LogRecovery> {
-    assert(this.#log === undefined && !this.#isClosed, 'a log is opened once');
+    assert(this.#log === undefined && this.#closing === undefined, 'a log is opened once');
+    const opening = this.#open(events);
+    this.#opening = opening.catch(() => undefined);
+    return opening;
+  }
+
+  async #open(events: LogEvents): Promise<LogRecovery> {
     const { directory, segmentBytes = SEGMENT_BYTES } = this.#settings;
     const place = { ...this.#world, directory };
     const remover = new SegmentRemover(place, MAX_CORRUPT_BYTES);
@@ -68,11 +76,12 @@ export class SpoolLog implements DurableLog {
   }
 
   append(head: Uint8Array, body: Uint8Array): Promise<Appended> {
-    if (this.#isClosed) return Promise.reject(new RetryableError('the queue is closed'));
+    if (this.#closing !== undefined) return Promise.reject(new RetryableError(CLOSED));
     return this.#opened().append(head, body);
   }
 
   read(from: LogPlace, maxBytes: number): Promise<ReadEntries> {
+    if (this.#closing !== undefined) return Promise.reject(new RetryableError(CLOSED));
     return this.#opened().read(from, maxBytes);
   }
 
@@ -94,9 +103,14 @@ export class SpoolLog implements DurableLog {
     return this.#log?.failure;
   }
 
-  async close(): Promise<void> {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
+  /** Resolves, to every caller, once nothing touches the directory any more. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await this.#opening;
     await this.#log?.close();
   }
 

@@ -21,24 +21,32 @@ export interface OpenLogSettings extends Place {
   readonly recovered: Recovered;
 }
 
-/** The entries that one opening of the log appended begin with `first`. */
+/** What one opening of the log appended, as far as it is there. */
 interface Life {
-  readonly queueId: string;
+  /** No entry of it that may be there has a lower `seq`. */
   readonly first: number;
+  newest: Segment;
+  /** The mark that was reported last. */
+  settled: number;
+  /** No entry before this one was lost to damage. */
+  lostFrom: number;
 }
 
 export class OpenLog {
   readonly #settings: OpenLogSettings;
   /** Ascending. */
   readonly #segments: Segment[];
-  readonly #lives: Life[] = [];
+  /** By queue id. */
+  readonly #lives = new Map<string, Life>();
+  readonly #queueId = randomUUID();
   readonly #writer: LogWriter;
   readonly #reader: LogReader;
   readonly #position: PositionFile;
   readonly #released: SeqRanges;
   /** What the position file on disk says. */
   #durable: SeqRanges;
-  #isDirty: boolean;
+  #isDirty = false;
+  #isClosed = false;
   #isPositionLost = false;
   #timer: NodeJS.Timeout | undefined;
   #persisting: Promise<void> = Promise.resolve();
@@ -50,10 +58,11 @@ export class OpenLog {
     this.#released = recovered.released;
     this.#durable = recovered.position.released;
     this.#position = new PositionFile(settings, recovered.position.generation);
-    for (const segment of this.#segments) this.#noteLife(segment);
+    for (const segment of this.#segments) this.#noteLife(segment, 0);
+    for (const [queueId, seq] of recovered.lostFrom) this.#noteLost(queueId, seq);
     this.#writer = new LogWriter({
       ...settings,
-      queueId: randomUUID(),
+      queueId: this.#queueId,
       nextSeq: recovered.nextSeq,
       previous: this.#segments.at(-1)?.last ?? 0,
       preparePosition: () => this.#position.prepare(),
@@ -63,9 +72,8 @@ export class OpenLog {
     });
     const lost = (segment: Segment, first: number, last: number): void => this.#lose(segment, first, last);
     this.#reader = new LogReader({ ...settings, segments: this.#segments, released: this.#released, lost });
-    this.#isDirty = false;
-    // What is known to be lost need not be found out again.
-    if (this.#segments.some(({ isDamaged }) => isDamaged)) this.#touch();
+    // What is known to be lost need not be found out again, and what was settled may not have been told.
+    if (this.#segments.length > 0) this.#touch();
   }
 
   get failure(): Error | undefined {
@@ -85,35 +93,40 @@ export class OpenLog {
     this.#touch();
   }
 
-  /** Never rejects; what could not be written is tried again. */
+  /** Never rejects; what could not be written is tried again. Does nothing once the log is being closed. */
   async persist(): Promise<void> {
-    this.#persisting = this.#persisting.then(() => this.#persistNow());
-    await this.#persisting;
+    if (!this.#isClosed) await this.#persistInTurn();
   }
 
+  /** Finishes what is under way. From then on, whatever is called, nothing touches the directory: others may have it. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     await this.#writer.close();
     await this.#reader.close();
-    clearTimeout(this.#timer);
-    await this.persist();
-    clearTimeout(this.#timer);
+    await this.#persistInTurn();
     await this.#position.close();
   }
 
   #touch(): void {
     this.#isDirty = true;
-    this.#timer ??= setTimeout(() => {
+    if (this.#isClosed || this.#timer !== undefined) return;
+    this.#timer = setTimeout(() => {
       this.#timer = undefined;
       void this.persist();
     }, RELEASE_DELAY_MS).unref();
   }
 
+  #persistInTurn(): Promise<void> {
+    this.#persisting = this.#persisting.then(() => this.#persistNow());
+    return this.#persisting;
+  }
+
   async #persistNow(): Promise<void> {
     const { remover } = this.#settings;
-    const low = this.#durable.low;
     if (this.#isDirty && !this.#isPositionLost) await this.#writePosition();
-    await remover.removeReleased(this.#segments, this.#durable, (segment) => segment === this.#writer.current);
-    if (this.#durable.low > low) this.#settle();
+    this.#settle();
+    await remover.removeReleased(this.#segments, this.#durable, (segment) => this.#isInUse(segment));
+    this.#dropLives();
   }
 
   async #writePosition(): Promise<void> {
@@ -127,27 +140,52 @@ export class OpenLog {
     }
   }
 
+  /** Tells how far each life is released. A mark stops at what was lost: a good copy of that may still be restored. */
   #settle(): void {
-    const { low } = this.#durable;
-    for (const { queueId, first } of this.#lives) {
-      if (first < low) this.#settings.events.settled(queueId, low);
+    for (const [queueId, life] of this.#lives) {
+      const mark = Math.min(this.#durable.firstMissing(life.first), life.newest.last + 1, life.lostFrom);
+      if (mark <= life.settled) continue;
+      life.settled = mark;
+      this.#settings.events.settled(queueId, mark);
     }
-    while ((this.#lives[1]?.first ?? Infinity) <= low) this.#lives.shift();
+  }
+
+  /** The newest segment of a life stays until its end was reported, because it alone says that there was such a life. */
+  #isInUse(segment: Segment): boolean {
+    if (segment === this.#writer.current) return true;
+    const life = this.#lives.get(segment.queueId);
+    return life?.newest === segment && this.#durable.firstMissing(life.first) <= segment.last;
+  }
+
+  /** Of a life that is over nothing is left to report once its newest segment has gone. */
+  #dropLives(): void {
+    for (const [queueId, { newest }] of this.#lives) {
+      if (queueId !== this.#queueId && !this.#segments.includes(newest)) this.#lives.delete(queueId);
+    }
   }
 
   #begin(segment: Segment): void {
     this.#segments.push(segment);
-    this.#noteLife(segment);
+    this.#noteLife(segment, segment.first);
   }
 
-  #noteLife({ queueId, first }: Segment): void {
-    if (this.#lives.at(-1)?.queueId !== queueId) this.#lives.push({ queueId, first });
+  /** `settled` is for a life that is not known yet. */
+  #noteLife(segment: Segment, settled: number): void {
+    const life = this.#lives.get(segment.queueId);
+    if (life !== undefined) life.newest = segment;
+    else this.#lives.set(segment.queueId, { first: segment.first, newest: segment, settled, lostFrom: Infinity });
+  }
+
+  #noteLost(queueId: string, seq: number): void {
+    const life = this.#lives.get(queueId);
+    if (life !== undefined) life.lostFrom = Math.min(life.lostFrom, seq);
   }
 
   #lose(segment: Segment, first: number, last: number): void {
     const entries = this.#released.missing(first, last);
     if (entries === 0) return;
     segment.isDamaged = true;
+    this.#noteLost(segment.queueId, this.#released.firstMissing(first));
     this.#released.add(first, last);
     this.#settings.events.corrupt(entries, segmentPath(this.#settings, segment.first));
     this.#touch();

@@ -1,9 +1,10 @@
 /**
  * The position file: which entries are released for good. Two slots are written in turn, so that whatever a crash leaves
  * of one, the other is whole. The file has its full size from the beginning, so that a full disk cannot keep it from
- * being written, and with that never keeps space from being freed.
+ * being written, and with that never keeps space from being freed. A write goes no further than the last range, and the CRC
+ * covers no more: what stands behind that in a slot is of older ones.
  *
- *     slot  magic 8 | generation 8 | low-water mark 8 | number of ranges 4 | ranges of 8 + 8, zeros behind them | CRC 4
+ *     slot  magic 8 | generation 8 | low-water mark 8 | number of ranges 4 | CRC of all else 4 | ranges of 8 + 8
  */
 import path from 'node:path';
 import { datasync, shortWrite, syncDirectory } from './durability.ts';
@@ -14,15 +15,15 @@ import { SeqRanges, type Range } from './seq_ranges.ts';
 
 const POSITION_NAME = 'position';
 
-const SLOT_BYTES = 4096;
+const SLOT_BYTES = 64 * 1024;
 const SLOTS = 2;
 const MAGIC = Buffer.from('SLUICEP\n', 'latin1');
 const SEQ_BYTES = 6;
-const RANGES_AT = 28;
+const CRC_AT = 28;
+const RANGES_AT = 32;
 const RANGE_BYTES = 16;
-const CRC_AT = SLOT_BYTES - 4;
 /** More are not kept: the entries in them come back after a crash. */
-const MAX_RANGES = Math.floor((CRC_AT - RANGES_AT) / RANGE_BYTES);
+const MAX_RANGES = Math.floor((SLOT_BYTES - RANGES_AT) / RANGE_BYTES);
 
 export interface Position {
   readonly generation: number;
@@ -41,7 +42,7 @@ export async function readPosition({ files, directory, checksum: sum }: Place): 
 }
 
 function isEmpty(slot: Buffer): boolean {
-  return slot.every((byte) => byte === 0);
+  return slot.equals(Buffer.alloc(slot.length));
 }
 
 async function readSlots(files: Files, file: string): Promise<Buffer> {
@@ -93,8 +94,9 @@ export class PositionFile {
     const file = await this.prepare();
     const generation = this.#generation + 1;
     const at = (generation % SLOTS) * SLOT_BYTES;
-    const written = await file.write([encodeSlot(generation, kept, this.#place.checksum)], at);
-    if (written < SLOT_BYTES) throw shortWrite(written, SLOT_BYTES);
+    const slot = encodeSlot(generation, kept, this.#place.checksum);
+    const written = await file.write([slot], at);
+    if (written < slot.length) throw shortWrite(written, slot.length);
     await datasync(file);
     this.#generation = generation;
     return kept;
@@ -134,7 +136,7 @@ async function fillUp(file: OpenFile): Promise<void> {
 }
 
 function encodeSlot(generation: number, { low, above }: SeqRanges, sum: Checksum): Buffer {
-  const slot = Buffer.alloc(SLOT_BYTES);
+  const slot = Buffer.alloc(RANGES_AT + above.length * RANGE_BYTES);
   MAGIC.copy(slot);
   slot.writeUIntLE(generation, 8, SEQ_BYTES);
   slot.writeUIntLE(low, 16, SEQ_BYTES);
@@ -143,15 +145,20 @@ function encodeSlot(generation: number, { low, above }: SeqRanges, sum: Checksum
     slot.writeUIntLE(first, RANGES_AT + index * RANGE_BYTES, SEQ_BYTES);
     slot.writeUIntLE(last, RANGES_AT + index * RANGE_BYTES + 8, SEQ_BYTES);
   }
-  slot.writeUInt32LE(sum(slot.subarray(0, CRC_AT)), CRC_AT);
+  slot.writeUInt32LE(sumOfSlot(slot, sum), CRC_AT);
   return slot;
+}
+
+function sumOfSlot(slot: Buffer, sum: Checksum): number {
+  return sum(slot.subarray(RANGES_AT), sum(slot.subarray(0, CRC_AT)));
 }
 
 function decodeSlot(slot: Buffer, sum: Checksum): Omit<Position, 'isCertain'> | undefined {
   if (!slot.subarray(0, MAGIC.length).equals(MAGIC)) return undefined;
-  if (slot.readUInt32LE(CRC_AT) !== sum(slot.subarray(0, CRC_AT))) return undefined;
   const count = slot.readUInt32LE(24);
   if (count > MAX_RANGES) return undefined;
+  const used = slot.subarray(0, RANGES_AT + count * RANGE_BYTES);
+  if (slot.readUInt32LE(CRC_AT) !== sumOfSlot(used, sum)) return undefined;
   const above: Range[] = Array.from({ length: count }, (_, index) => ({
     first: slot.readUIntLE(RANGES_AT + index * RANGE_BYTES, SEQ_BYTES),
     last: slot.readUIntLE(RANGES_AT + index * RANGE_BYTES + 8, SEQ_BYTES),

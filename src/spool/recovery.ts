@@ -21,8 +21,10 @@ import { SeqRanges } from './seq_ranges.ts';
 
 export interface Recovered {
   readonly found: LogRecovery;
-  /** Ascending. */
+  /** Ascending; among them those of which the position says that nobody needs them any more. */
   readonly segments: Segment[];
+  /** By queue id, for queues that lost entries to damage: the first of those, at the latest. */
+  readonly lostFrom: ReadonlyMap<string, number>;
   /** All below `nextSeq` but the entries that were visited. */
   readonly released: SeqRanges;
   /** What the position file says. */
@@ -45,6 +47,7 @@ class Recovery {
   readonly #position: Position | undefined;
   readonly #released: SeqRanges;
   readonly #segments: Segment[] = [];
+  readonly #lostFrom = new Map<string, number>();
   /** Segments that end in bytes with nothing valid in or behind them, so far: what a crash leaves of an unfinished write. */
   #torn: Torn[] = [];
   #last: number | undefined;
@@ -79,11 +82,11 @@ class Recovery {
     const nextSeq = Math.max(last + 1, this.#released.end) + this.#unreadable;
     this.#released.add(last + 1, nextSeq - 1);
     const durable = this.#position?.released ?? new SeqRanges();
-    await this.#remover.removeReleased(this.#segments, durable, () => false);
     const end = { segment: nextSeq, offset: SEGMENT_HEADER_BYTES };
     return {
       found: { start: this.#start ?? end, end, entries: this.#entries, tornBytes },
       segments: this.#segments,
+      lostFrom: this.#lostFrom,
       released: this.#released,
       position: { generation: this.#position?.generation ?? 0, released: durable },
       nextSeq,
@@ -125,6 +128,8 @@ class Recovery {
     if (entries === 0) return;
     const culprit = this.#torn.at(-1)?.segment ?? segment;
     culprit.isDamaged = true;
+    // They may also be of the queue before, which ends before them in any case.
+    if (!this.#lostFrom.has(segment.queueId)) this.#lostFrom.set(segment.queueId, this.#released.firstMissing(first));
     this.#released.add(first, last);
     this.#events.corrupt(entries, segmentPath(this.#place, culprit.first));
   }

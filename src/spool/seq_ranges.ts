@@ -64,6 +64,13 @@ export class SeqRanges {
     return count;
   }
 
+  /** The least number from there on that is not in the set. */
+  firstMissing(from: number): number {
+    if (from < this.#low) return this.#low;
+    const range = this.#above[this.#firstEndingAt(from)];
+    return range !== undefined && range.first <= from ? range.last + 1 : from;
+  }
+
   /** A copy with no more than so many ranges, the lowest. */
   copy(maxRanges = this.#above.length): SeqRanges {
     return new SeqRanges(this.#low, this.#above.slice(0, maxRanges));

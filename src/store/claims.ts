@@ -6,6 +6,7 @@
  */
 import assert from 'node:assert/strict';
 import type { Pool } from 'pg';
+import { RetryableError } from '../errors.ts';
 import type { QueueRecord, RecordId } from '../model/record.ts';
 import { transaction } from './connection.ts';
 import type { Answer } from './copy.ts';
@@ -107,7 +108,7 @@ function insertPositions(keys: ReadonlySet<string>): string {
 
 /**
  * After the positions were inserted: a position that could be, because `forgetPositions` deleted it meanwhile, then finds
- * the mark which was raised with that.
+ * the mark which was raised before that.
  */
 function selectMarks(keys: ReadonlySet<string>): string {
   const queues = new Set([...keys].map((key) => `'${key.slice(0, key.indexOf(' '))}'`));
@@ -120,14 +121,28 @@ function arraysOf(keys: ReadonlySet<string>): [string, string] {
   return [`{${pairs.map(([one]) => one).join()}}`, `{${pairs.map(([, other]) => other).join()}}`];
 }
 
-const FORGET = `
-  WITH raised AS (
-    INSERT INTO queue_marks AS mark (queue_id, below) VALUES ($1, $2)
-    ON CONFLICT (queue_id) DO UPDATE SET below = excluded.below, updated_at = now() WHERE mark.below < excluded.below
-  )
-  DELETE FROM queue_positions WHERE queue_id = $1 AND seq < $2`;
+const RAISE_MARK = `
+  INSERT INTO queue_marks AS mark (queue_id, below) VALUES ($1, $2)
+  ON CONFLICT (queue_id) DO UPDATE SET below = excluded.below, updated_at = now() WHERE mark.below < excluded.below`;
 
-/** Every record of the queue below `seq` is stored from now on, whether it is sent once more or not. */
+/** Rows are never updated, so a row stays where it was found. */
+const DELETE_SOME = `
+  DELETE FROM queue_positions WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM queue_positions WHERE queue_id = $1 AND seq < $2 ORDER BY seq LIMIT $3))`;
+
+const DELETE_ROWS = 10_000;
+const DELETES = 100;
+
+/**
+ * Every record of the queue below `seq` is stored from now on, whether it is sent once more or not. Each part is a
+ * transaction of its own, so that a backlog of any size takes no statement for long. Rejects with RetryableError when there
+ * is more to delete than one call may; the mark is raised in any case.
+ */
 export async function forgetPositions(pool: Pool, { queueId, seq }: RecordId): Promise<void> {
-  await transaction(pool, (client) => client.query(FORGET, [queueId, seq]));
+  await transaction(pool, (client) => client.query(RAISE_MARK, [queueId, seq]));
+  for (let deletes = 0; deletes < DELETES; deletes += 1) {
+    const { rowCount } = await transaction(pool, (client) => client.query(DELETE_SOME, [queueId, seq, DELETE_ROWS]));
+    if ((rowCount ?? 0) < DELETE_ROWS) return;
+  }
+  throw new RetryableError('more positions of the queue can be forgotten than at once');
 }

@@ -54,6 +54,8 @@ export interface TransactionSettings {
   readonly statementTimeoutMs?: number;
   /** How long one statement may wait for a lock; without it, as long as it may take. */
   readonly lockTimeoutMs?: number;
+  /** How long the server waits for the next statement before it ends the session; without it, for ever. */
+  readonly idleTimeoutMs?: number;
   readonly readOnly?: boolean;
 }
 
@@ -82,8 +84,9 @@ export function transaction<T>(
 export function messageTransaction<T>(
   pool: Pool,
   work: (client: PoolClient, before: string) => Promise<T>,
+  settings: TransactionSettings = {},
 ): Promise<T> {
-  return withClient(pool, (client) => work(client, `${localSettings(pool, {})}; `));
+  return withClient(pool, (client) => work(client, `${localSettings(pool, settings)}; `));
 }
 
 /** Lends a connection; one on which something failed is rolled back, and given up where that fails as well. */
@@ -104,8 +107,9 @@ async function withClient<T>(pool: Pool, work: (client: PoolClient) => Promise<T
 }
 
 /**
- * Each statement sees what is committed when it begins, and COMMIT is durable, whatever the defaults are. And a server that waits for a gateway whose machine is gone finds out within a minute, not after
- * hours: until then it holds what was written, and whoever sends the same again waits for it.
+ * Each statement sees what is committed when it begins, and COMMIT is durable, whatever the defaults are. And a server
+ * that waits for a gateway whose machine is gone finds out within a minute, not after hours: until then it holds what was
+ * written, and whoever sends the same again waits for it.
  */
 const WRITE_SETTINGS: readonly string[] = [
   "SET LOCAL transaction_isolation = 'read committed'",
@@ -115,13 +119,18 @@ const WRITE_SETTINGS: readonly string[] = [
   'SET LOCAL tcp_keepalives_count = 3',
 ];
 
-function localSettings(pool: Pool, { statementTimeoutMs, lockTimeoutMs, readOnly }: TransactionSettings): string {
-  const limitMs = statementTimeoutMs ?? poolStatementTimeoutMs(pool);
+function localSettings(pool: Pool, settings: TransactionSettings): string {
+  const { statementTimeoutMs = poolStatementTimeoutMs(pool), lockTimeoutMs, idleTimeoutMs, readOnly } = settings;
   return [
     ...(readOnly === true ? [] : WRITE_SETTINGS),
-    `SET LOCAL statement_timeout = ${Math.trunc(limitMs)}`,
-    ...(lockTimeoutMs === undefined ? [] : [`SET LOCAL lock_timeout = ${Math.trunc(lockTimeoutMs)}`]),
+    ...limitSetting('statement_timeout', statementTimeoutMs),
+    ...limitSetting('lock_timeout', lockTimeoutMs),
+    ...limitSetting('idle_in_transaction_session_timeout', idleTimeoutMs),
   ].join('; ');
+}
+
+function limitSetting(name: string, limitMs: number | undefined): string[] {
+  return limitMs === undefined ? [] : [`SET LOCAL ${name} = ${Math.trunc(limitMs)}`];
 }
 
 function poolStatementTimeoutMs(pool: Pool): number {

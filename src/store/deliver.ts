@@ -50,6 +50,15 @@ export async function deliver(pool: Pool, delivery: Delivery): Promise<Delivered
   }
 }
 
+/**
+ * What a send waits for is mostly another one with the same request. Where that one's gateway is frozen in the middle of
+ * its COPY, the wait ends with it or not at all: no time-out of the server applies while it reads a COPY. Giving up soon
+ * leaves the sender free for other records.
+ */
+const LOCK_TIMEOUT_MS = 3_000;
+/** A gateway that is frozen between two statements keeps its locks for so long: far above any pause of a live one. */
+const IDLE_TIMEOUT_MS = 10_000;
+
 /** How often rows may be overtaken by a new partition; each day has but one. */
 const MOVED_TRIES = 5;
 
@@ -69,7 +78,7 @@ function mayBeForSomeRows(error: unknown): boolean {
 
 /** The way of nearly every send: one message, whose COPY leaves out what the statements before it found stored. */
 function deliverAtOnce(pool: Pool, { records, signal }: Delivery, format: RowFormat, claim: Claim): Promise<Delivered> {
-  return messageTransaction(pool, async (client, before) => {
+  const work = async (client: PoolClient, before: string): Promise<Delivered> => {
     const text = before + [...claim.statements, copyStatement(format)].join('; ');
     /** Undefined until the COPY begins. */
     let verdicts: readonly Verdict[] | undefined;
@@ -84,7 +93,8 @@ function deliverAtOnce(pool: Pool, { records, signal }: Delivery, format: RowFor
       // What failed before the COPY, such as waiting for another try, says nothing of the rows.
       throw verdicts === undefined && mayBeForSomeRows(error) ? storeError(error) : error;
     }
-  });
+  };
+  return messageTransaction(pool, work, { lockTimeoutMs: LOCK_TIMEOUT_MS });
 }
 
 /** Row by row where it has to be. What is refused becomes a dead letter in the same transaction, so exactly once. */
@@ -94,7 +104,7 @@ function deliverSparing(
   format: RowFormat,
   claim: Claim,
 ): Promise<Delivered> {
-  return transaction(pool, async (client) => {
+  const work = async (client: PoolClient): Promise<Delivered> => {
     const verdicts = await judge(client, claim, signal);
     let deadLettered = 0;
     await copySparing(client, {
@@ -107,7 +117,8 @@ function deliverSparing(
       },
     });
     return { duplicates: repeatedItems(records, verdicts), deadLettered };
-  });
+  };
+  return transaction(pool, work, { lockTimeoutMs: LOCK_TIMEOUT_MS, idleTimeoutMs: IDLE_TIMEOUT_MS });
 }
 
 async function judge(client: PoolClient, claim: Claim, signal: AbortSignal | undefined): Promise<Verdict[]> {

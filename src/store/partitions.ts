@@ -1,7 +1,8 @@
 /**
- * Day partitions of the signal tables and of the receipts. Made ahead of time and without stopping writers: a partition is built as a table
- * of its own and attached when it is complete. Rows of its day that came too early wait in the default partition and
- * move over in the same transaction, since PostgreSQL attaches nothing whose rows the default partition holds.
+ * Day partitions of the signal tables and of the receipts. Made ahead of time and without stopping writers: a partition
+ * is built as a table of its own and attached when it is complete. Rows of its day that came too early wait in the default
+ * partition and move over in the same transaction, since PostgreSQL attaches nothing whose rows the default partition
+ * holds.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { DatabaseError, type Pool, type PoolClient } from 'pg';
@@ -77,7 +78,7 @@ export async function ensurePartitions(pool: Pool, { today, signal }: Upkeep): P
  * Drops the partitions of receipts that are more than three days older than `today`, and resolves to the names of those
  * this call dropped. A receipt tells of a repeat that came within 24 hours, whose own receipts carry its day or the next:
  * what is older can only meet a repeat that waited for days in the queue of another gateway. Any number of replicas may
- * call it at once. Rejects as `ensurePartitions` does.
+ * call it at once. `today` is the database's, since what is dropped is everybody's. Rejects as `ensurePartitions` does.
  */
 export async function pruneReceipts(pool: Pool, { today, signal }: Upkeep): Promise<string[]> {
   const oldest = new Date(today.getTime() - RECEIPT_DAYS_KEPT * DAY_MS).toISOString().slice(0, 10);

@@ -23,6 +23,9 @@ const SESSION_ENDS: ReadonlySet<string | undefined> = new Set(['FATAL', 'PANIC']
 const MIGRATE = 'its tables are not those of this version: run `sluice migrate`';
 const SEE_LOG = "see the database server's log";
 
+/** The function of the server that raises what a PL/pgSQL function tells it to. */
+const RAISED_BY_CODE = 'exec_stmt_raise';
+
 /** The first rule that fits decides. */
 const RULES: readonly Rule[] = [
   { codes: /^08P01$/, fault: 'passing', applies: ({ severity }) => SESSION_ENDS.has(severity) },
@@ -31,13 +34,15 @@ const RULES: readonly Rule[] = [
   { codes: /^53300$/, fault: 'passing', advice: 'it has no connection left for us' },
   { codes: /^25006$/, fault: 'passing', advice: 'it is read-only: a standby, perhaps' },
   { codes: /^(?:08(?!P01)|25|40|53|55|57)/, fault: 'passing' },
+  // A trigger may raise any code, also one that nobody else knows.
+  { codes: /^/, fault: 'poison', applies: ({ routine }) => routine === RAISED_BY_CODE },
   // No partition takes the row: another one was attached while it waited for that of all other days.
   {
     codes: /^23514$/,
     fault: 'moved',
     applies: ({ table, constraint }) => table !== undefined && constraint === undefined,
   },
-  // P0: raised by triggers.
+  // P0: what PL/pgSQL itself finds wrong in a trigger.
   { codes: /^(?:08P01|21|22|23|44|54|P0)/, fault: 'poison' },
   { codes: /^28/, fault: 'operator', advice: 'it refuses the login: check user and password of database_url' },
   { codes: /^3D000$/, fault: 'operator', advice: 'there is no such database: check database_url' },
@@ -75,8 +80,6 @@ export function needsOperator(error: RetryableError): boolean {
 
 /** Quotation marks of the languages that PostgreSQL speaks. */
 const QUOTATION_MARK = /["«»„“”‹›「」『』]/;
-/** The function of the server that raises what a PL/pgSQL function tells it to. */
-const RAISED_BY_CODE = 'exec_stmt_raise';
 
 /**
  * The server's message; only its beginning where anything in quotes is no name of the schema, since values of the row may

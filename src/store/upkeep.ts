@@ -1,4 +1,5 @@
 /** Keeps partitions ready and receipts few while a daemon runs, on a connection of its own. */
+import assert from 'node:assert/strict';
 import type { Pool } from 'pg';
 import { createPool } from './connection.ts';
 import { ensurePartitions, pruneReceipts } from './partitions.ts';
@@ -52,8 +53,8 @@ export class PartitionUpkeep {
 
   /** Resolves to how long it may take until the next time. */
   async #keepUp(pool: Pool): Promise<number> {
-    const work = { today: new Date(), signal: this.#stop.signal };
     try {
+      const work = { today: await databaseTime(pool), signal: this.#stop.signal };
       await ensurePartitions(pool, work);
       await pruneReceipts(pool, work);
       return EVERY_MS;
@@ -62,4 +63,12 @@ export class PartitionUpkeep {
       return AFTER_FAILURE_MS;
     }
   }
+}
+
+/** Of all replicas one and the same: one whose own clock is fast would drop receipts that the others still need. */
+async function databaseTime(pool: Pool): Promise<Date> {
+  const { rows } = await pool.query<{ now: Date }>('SELECT now() AS now');
+  const [row] = rows;
+  assert(row !== undefined, 'a SELECT without a table has one row');
+  return row.now;
 }

@@ -57,6 +57,15 @@ test('an exporter that says nothing of batches sends each record alone unless th
   assert.deepEqual(batchOf({ sending_queue: { batch: {} } }), { max_size: 8192 });
 });
 
+test('takes what a Collector file may say besides', () => {
+  const batch = { max_size: 100, min_size: 10, flush_timeout: '200ms' };
+  assert.deepEqual(queueOf({ block_on_overflow: false, batch }), { ...DEFAULTS, batch: { max_size: 100 } });
+  assert.match(
+    faultsOf({ sending_queue: { block_on_overflow: true } }).join(),
+    /block_on_overflow: found true; allowed/,
+  );
+});
+
 test('refuses what is out of range', () => {
   const sending_queue = { num_consumers: 101, durability: 'tape', batch: { max_size: 0 }, max_tenant_share: 0 };
   assert.deepEqual(faultsOf({ sending_queue }), [

@@ -5,11 +5,13 @@ import path from 'node:path';
 import { zstdDecompressSync } from 'node:zlib';
 import { suite } from 'uvu';
 import type { Exporter } from '../../src/component.ts';
-import { PermanentError, RetryableError } from '../../src/errors.ts';
+import { ConfigError, PermanentError, RetryableError } from '../../src/errors.ts';
 import { file } from '../../src/exporters/file.ts';
 import { itemCount } from '../../src/model/batch.ts';
 import { FULL_TRACE, LOG, METRICS } from '../otlp/golden_vectors.ts';
+import { createShared } from '../../src/pipeline/shared.ts';
 import { any, attribute, field, request, spanIds } from '../support/otlp_messages.ts';
+import { testSettings } from '../support/settings.ts';
 import { lineOf, manySpans, send, succeeds } from './lines.ts';
 import { batchOf, built, keptLog, NEVER, RECEIVED_AT_MS, recordOf } from './records.ts';
 
@@ -309,10 +311,34 @@ File('a directory belongs to one exporter', async () => {
   await assert.rejects(started(), /is in use by another sluice/);
 });
 
-File('a directory that everybody can write to is refused', async () => {
+File('two exporters of one configuration on one directory: a fault that names both', () => {
+  const shared = createShared();
+  const create = (id: string, own: string) =>
+    file.create(file.config.parse({ directory: own }), { ...testSettings(id), shared });
+  create('file/one', directory);
+  create('file/three', `${directory}3`);
+  assert.throws(
+    () => create('file/two', `${folder}/./files`),
+    (error) => {
+      assert.ok(error instanceof ConfigError);
+      const message = `found ${folder}/./files, where exporter file/one has its files; allowed for file/two: a directory of its own`;
+      assert.deepEqual(error.faults, [{ path: 'directory', message }]);
+      return true;
+    },
+  );
+});
+
+File('a directory that everybody can write to, such as an emptyDir, is used with a warning', async () => {
   await mkdir(directory);
   await chmod(directory, 0o777);
-  await assert.rejects(started(), /everybody can write to/);
+  const log = keptLog();
+  const exporter = await started({}, log.logger);
+  const warnings = log.lines.filter(({ level }) => level === 'warn');
+  assert.deepEqual(warnings, [
+    { level: 'warn', fields: { directory }, message: 'everybody on this machine can write to the directory' },
+  ]);
+  await send(exporter, 'traces', FULL_TRACE);
+  assert.equal(await read('otel-traces-20261120.jsonl'), LINE);
 });
 
 File('a directory may be reached through a link, which is looked at once', async () => {

@@ -50,6 +50,11 @@ OtlpHttp('both names of the Collector make the same exporter', () => {
   assert.equal(otlpHttp.config, otlphttp.config);
 });
 
+OtlpHttp('ten requests may be under way at once, as in the Collector, unless the file says otherwise', () => {
+  assert.equal(exporterOf().queue?.num_consumers, 10);
+  assert.equal(exporterOf({ sending_queue: { num_consumers: 3 } }).queue?.num_consumers, 3);
+});
+
 const ENDPOINTS: readonly (readonly [name: string, config: object, paths: readonly string[]])[] = [
   ['a base URL without a path', { endpoint: '' }, ['/v1/traces', '/v1/logs', '/v1/metrics']],
   ['a base URL that ends with a slash', { endpoint: '/' }, ['/v1/traces', '/v1/logs', '/v1/metrics']],

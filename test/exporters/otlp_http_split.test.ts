@@ -90,18 +90,46 @@ Split('413: metrics of all kinds', async () => {
   assert.deepEqual(taken.flatMap(itemsOf), itemsOf(batchOf('metrics', METRICS)));
 });
 
-Split('413 for a single item: it fails for good, and the others have arrived', async () => {
-  server.script = (response, received) =>
-    received.body.includes('span 7') ? answering(413)(response, received) : upTo(99)(response, received);
-  await assert.rejects(send(spans(5)), (error) => {
-    assert.ok(error instanceof PermanentError);
-    assert.match(error.message, /^one item of \d+ bytes is more than what the destination takes \(413\)$/);
-    return true;
+const REFUSALS: readonly (readonly [name: string, status: number, reason: RegExp])[] = [
+  ['is too large alone', 413, /^one item of \d+ bytes is more than what the destination takes \(413\)$/],
+  ['is malformed', 400, /^http:\/\/\S+\/v1\/traces answered 400$/],
+];
+
+for (const [name, status, reason] of REFUSALS) {
+  Split(`a part that ${name} is handed back, and a replay of it sends just that; the others have arrived`, async () => {
+    const refuse = answering(status);
+    server.script = (response, received) => {
+      const items = itemCount(batchOf('traces', received.body));
+      const isBad = items === 1 && received.body.includes('span 7');
+      return isBad ? refuse(response, received) : upTo(1)(response, received);
+    };
+    const exporter = otlpExporter({ endpoint: server.url, encoding: 'proto' });
+    const record = await recordOf(exporter, batchOf('traces', spans(5)));
+    const { refusedParts = [], ...numbers } = await exporter.send([record], NEVER);
+    assert.deepEqual(numbers, { duplicates: 0, deadLettered: 0, refused: 0 });
+    assert.equal(taken.length, 9);
+    const [part, ...others] = refusedParts;
+    assert.ok(part !== undefined && others.length === 0);
+    assert.equal(part.record, record);
+    assert.equal(part.items, 1);
+    assert.match(part.reason, reason);
+    const sent = server.received.length;
+    assert.deepEqual((await exporter.send([record], NEVER)).refusedParts, refusedParts);
+    assert.equal(server.received.length, sent, 'asked again, it sends nothing');
+    server.script = upTo(1);
+    await exporter.send([{ ...record, items: part.items, bytes: part.bytes }], NEVER);
+    const all = itemsOf(batchOf('traces', spans(5)));
+    // 0, 2, 4, 6, 8, 1, 3, 5, 7, 9: the refused one comes last now.
+    assert.deepEqual(taken.flatMap(itemsOf), [...all.toSpliced(8, 1), all[8]]);
+    await exporter.shutdown?.(NEVER);
   });
-  assert.equal(
-    taken.reduce((sum, batch) => sum + itemCount(batch), 0),
-    9,
-  );
+}
+
+Split('when every part is refused for good, so is the record', async () => {
+  server.script = (response, received) =>
+    answering(itemCount(batchOf('traces', received.body)) > 5 ? 413 : 400)(response, received);
+  await assert.rejects(send(spans(5)), PermanentError);
+  assert.equal(server.received.length, 3);
 });
 
 Split('413: what parts are refused of is added up', async () => {
@@ -116,18 +144,55 @@ Split('413: what parts are refused of is added up', async () => {
   assert.deepEqual(await send(spans(5)), { duplicates: 0, deadLettered: 0, refused: 4 });
 });
 
-Split('413, then no answer to a part: all is sent again, in the same parts', async () => {
-  const bodies: Buffer[][] = [[], []];
-  for (const round of [0, 1]) {
-    server.script = (response, received) => {
-      if (itemCount(batchOf('traces', received.body)) > 5) return answering(413)(response, received);
-      bodies[round]?.push(received.body);
-      return round === 0 && bodies[0]?.length === 2 ? answering(503)(response, received) : accept(response, received);
-    };
-    const sending = send(spans(5));
-    if (round === 0) await assert.rejects(sending, RetryableError);
-    else await sending;
+/** Takes five items at once, leaves one of them out, and is away for the second half of ten for so many tries. */
+function awayForSecondHalf(tries: number): Script {
+  let left = tries;
+  return (response, received) => {
+    if (itemCount(batchOf('traces', received.body)) > 5) return answering(413)(response, received);
+    if (taken.length === 1 && left-- > 0) return answering(503)(response, received);
+    taken.push(batchOf('traces', received.body));
+    const partial = '{"partialSuccess":{"rejectedSpans":"1"}}';
+    return answering(200, { 'content-type': 'application/json' }, partial)(response, received);
+  };
+}
+
+Split('413, then twice no answer to a part: only that part is sent again, and no count is lost', async () => {
+  const exporter = otlpExporter({ endpoint: server.url });
+  const body = spans(5);
+  const record = await recordOf(exporter, batchOf('traces', body));
+  server.script = awayForSecondHalf(2);
+  await assert.rejects(exporter.send([record], NEVER), RetryableError);
+  await assert.rejects(exporter.send([record], NEVER), RetryableError);
+  assert.deepEqual(await exporter.send([record], NEVER), { duplicates: 0, deadLettered: 0, refused: 2 });
+  assert.deepEqual(taken.flatMap(itemsOf), itemsOf(batchOf('traces', body)));
+  assert.equal(server.received.length, 5, 'the whole, the first half, and three times the second');
+  await exporter.shutdown?.(NEVER);
+});
+
+Split('a record of which a part has arrived is not sent together with others', async () => {
+  const exporter = otlpExporter({ endpoint: server.url });
+  const begun = await recordOf(exporter, batchOf('traces', spans(5)));
+  const other = await recordOf(exporter, batchOf('traces', spans(1)));
+  server.script = awayForSecondHalf(1);
+  await assert.rejects(exporter.send([begun], NEVER), RetryableError);
+  const sent = server.received.length;
+  await assert.rejects(exporter.send([begun, other], NEVER), PermanentError);
+  assert.equal(server.received.length, sent);
+  await exporter.send([begun], NEVER);
+  await exporter.send([other], NEVER);
+  assert.deepEqual(taken.map(itemCount), [5, 5, 2]);
+  await exporter.shutdown?.(NEVER);
+});
+
+Split('the same request is sent in the same parts by another process', async () => {
+  const bodies: Buffer[][] = [];
+  for (let round = 0; round < 2; round++) {
+    server.received.length = 0;
+    server.script = upTo(5);
+    await send(spans(5));
+    bodies.push(server.received.map((received) => received.body));
   }
+  assert.equal(bodies[0]?.length, 3);
   assert.deepEqual(bodies[1], bodies[0]);
 });
 
@@ -145,7 +210,11 @@ for (const encoding of ['proto', 'json'] as const) {
 
 Split('a single item beyond max_request_body_size is never sent', async () => {
   const body = request([span(1), span(2, 'x'.repeat(5000)), span(3)]);
-  await assert.rejects(send(body, { max_request_body_size: '3KiB' }), PermanentError);
+  const { refusedParts = [] } = await send(body, { max_request_body_size: '3KiB' });
+  assert.deepEqual(
+    refusedParts.map(({ items, reason }) => [items, reason.replace(/\d+/, 'N')]),
+    [[1, 'one item of N bytes is more than max_request_body_size (3072 bytes)']],
+  );
   assert.equal(server.received.length, 2);
 });
 

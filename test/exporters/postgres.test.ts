@@ -203,6 +203,52 @@ Postgres('what only an operator can end is logged as an error, once until it has
   await exporter.shutdown?.(never);
 });
 
+Postgres(
+  'what only an operator can end is logged once for each kind of rows, in whatever order they come',
+  async () => {
+    const logged: string[] = [];
+    const logger: Logger = { ...SILENT, error: (_, message) => logged.push(message) };
+    const exporter = postgres.create(
+      postgres.config.parse({ database_url: database.url }),
+      testSettings('postgres', logger),
+    );
+    const records = [await encode(exporter, 'traces', FULL_TRACE), await encode(exporter, 'metrics', METRICS)];
+    await database.pool.query(`
+    ALTER TABLE otel_spans RENAME COLUMN name TO away;
+    ALTER TABLE otel_metrics RENAME TO away`);
+    for (let attempt = 0; attempt < 3; attempt++) {
+      for (const record of records) await assert.rejects(send(exporter, record), RetryableError);
+      await send(exporter, await encode(exporter, 'logs', LOG));
+    }
+    await database.pool.query(`
+    ALTER TABLE otel_spans RENAME COLUMN away TO name;
+    ALTER TABLE away RENAME TO otel_metrics`);
+    assert.deepEqual(
+      logged.map((message) => /SQLSTATE (\w+)/.exec(message)?.[1]),
+      ['42703', '42P01'],
+    );
+    await exporter.shutdown?.(never);
+  },
+);
+
+const starts: readonly (readonly [queue: object, words: string])[] = [
+  [{}, 'waits'],
+  [{ durability: 'memory' }, 'waits'],
+  [{ durability: 'commit' }, 'is refused'],
+  [{ enabled: false }, 'is refused'],
+];
+for (const [sending_queue, words] of starts) {
+  Postgres(`the log at the start says that data ${words}, with ${JSON.stringify(sending_queue)}`, async () => {
+    const logged: string[] = [];
+    const logger: Logger = { ...SILENT, warn: (_, message) => logged.push(message) };
+    const config = postgres.config.parse({ database_url: 'postgres://127.0.0.1:1/none', sending_queue });
+    const exporter = postgres.create(config, testSettings('postgres', logger));
+    await exporter.start?.();
+    await exporter.shutdown?.(never);
+    assert.deepEqual(logged, [`the database is away; data ${words} until it is back`]);
+  });
+}
+
 Postgres('a database without our tables stops the start, one that is away does not', async () => {
   await database.pool.query('ALTER TABLE schema_migrations RENAME TO away');
   await withExporter({}, (exporter) => assert.rejects(Promise.resolve(exporter.start?.()), PermanentError));

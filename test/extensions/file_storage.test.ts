@@ -147,6 +147,22 @@ FileStorage('dead letters are there after a restart, in order, with all that is 
   });
 });
 
+FileStorage(
+  'a letter that comes once the directory was given back is refused; one that came before is kept',
+  async () => {
+    await withDirectory(async (directory) => {
+      const storage = storageIn(directory);
+      await storage.start?.();
+      const before = storage.deadLetters.add(letter('before'));
+      const shutdown = storage.shutdown?.(NEVER);
+      await before;
+      await shutdown;
+      await assert.rejects(storage.deadLetters.add(letter('behind')), RetryableError);
+      assert.deepEqual(await lettersIn(directory), [{ seq: 1, text: 'before' }]);
+    });
+  },
+);
+
 FileStorage('a full file of dead letters says what to do, and keeps what it has', async () => {
   await withDirectory(async (directory) => {
     const storage = storageIn(directory, { max_dead_letter_size: 65_536 });

@@ -45,7 +45,7 @@ test('a body has a time when one of its records has', async () => {
   assert.equal(await timed('logs', logs({ observedTimeUnixNano: '1' })), true);
   assert.equal(await timed('metrics', points({})), false);
   assert.equal(await timed('metrics', points({ timeUnixNano: '1' })), true);
-  assert.equal(await timed('metrics', points({ startTimeUnixNano: '1' })), true);
+  assert.equal(await timed('metrics', points({ startTimeUnixNano: '1' })), false);
 });
 
 test.run();

@@ -110,6 +110,20 @@ test('a batch goes into the queues of all exporters of a pipeline, or into none'
   await service.shutdown();
 });
 
+test('a queue that names a storage that is not there is a fault, whatever its durability', async () => {
+  for (const durability of ['disk', 'memory']) {
+    const faults = await faultsOf(
+      'receivers.memory={}',
+      `exporters.memory.sending_queue={durability: ${durability}, storage: file_storage/typo}`,
+      TRACES,
+    );
+    assert.deepEqual(faults, [
+      'exporters.memory.sending_queue.storage: found "file_storage/typo"; ' +
+        'allowed: the id of a storage extension of service.extensions (none)',
+    ]);
+  }
+});
+
 test('one receiver serves all pipelines and signals that name it', async () => {
   const { world } = await build(
     'receivers={memory: {}, memory/other: {}}',

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, open, readdir, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { suite } from 'uvu';
 import type { Component, Storage } from '../../src/component.ts';
 import { PermanentError, RetryableError } from '../../src/errors.ts';
 import { fileStorage } from '../../src/extensions/file_storage.ts';
+import type { Signal } from '../../src/model/batch.ts';
 import type { QueueRecord } from '../../src/model/record.ts';
 import { DEFAULT_TENANT } from '../../src/model/tenant.ts';
 import { DiskQueue } from '../../src/pipeline/disk_queue.ts';
@@ -30,13 +31,15 @@ class Destination {
   readonly taken: number[] = [];
   readonly forgotten: [queueId: string, seq: number][] = [];
   readonly recovered: number[] = [];
+  readonly lost: number[] = [];
+  readonly corrupt: number[] = [];
   refusal: ((record: QueueRecord) => Error | undefined) | undefined;
 }
 
 interface Life {
   readonly queue: DiskQueue;
   readonly storage: Storage;
-  put(mark: number, bytes?: number): Promise<void>;
+  put(mark: number, bytes?: number, signal?: Signal): Promise<void>;
   end(deadline?: AbortSignal): Promise<void>;
 }
 
@@ -72,23 +75,29 @@ async function live(directory: string, destination: Destination, { bytes = 1e9, 
     },
   });
   const queue = new DiskQueue({
-    log: storage.log('postgres'),
     room,
     senders,
     logger: SILENT,
     unreadyAfterMs,
-    recovered: (_signal, items) => destination.recovered.push(items),
-    corrupt: () => assert.fail('nothing is damaged here'),
-    recycle: () => undefined,
+    lane: (signal) => ({
+      log: storage.log(`postgres/${signal}`),
+      recycle: () => undefined,
+      count: {
+        recovered: (items) => destination.recovered.push(items),
+        enqueueFailed: () => undefined,
+        lost: (items) => destination.lost.push(items),
+        corrupt: (records) => destination.corrupt.push(records),
+      },
+    }),
     forget: async (queueId, seq) => void destination.forgotten.push([queueId, seq]),
   });
   await queue.start();
   const life: Life = {
     queue,
     storage,
-    put: async (mark, size = 1) => {
-      const record = recordOf(mark, size);
-      await queue.take(record, queue.reserve(DEFAULT_TENANT, { items: record.items, bytes: size }));
+    put: async (mark, size = 1, signal = 'traces') => {
+      const record = recordOf(mark, size, signal);
+      await queue.take(record, queue.reserve(signal, DEFAULT_TENANT, { items: record.items, bytes: size }));
     },
     end: async (deadline = never) => {
       await queue.shutdown(deadline);
@@ -102,9 +111,9 @@ function isStorage(component: Component): component is Storage {
   return 'log' in component && 'deadLetters' in component;
 }
 
-function recordOf(mark: number, size: number): QueueRecord {
+function recordOf(mark: number, size: number, signal: Signal): QueueRecord {
   const bytes = new Uint8Array(size).fill(mark);
-  const head = { signal: 'traces', tenant: DEFAULT_TENANT, format: 'v1', items: 1 } as const;
+  const head = { signal, tenant: DEFAULT_TENANT, format: 'v1', items: 1 } as const;
   return { ...head, bytes, receivedAtMs: Date.now() - 5000, receipt: undefined, id: undefined };
 }
 
@@ -194,6 +203,40 @@ test('says that it is not ready when data waits too long', async ({ directory })
   assert.match(life.queue.unready() ?? '', /^data waits for \d+ s$/);
   await life.end(AbortSignal.abort());
 });
+
+test('a signal that cannot be stored holds up no other', async ({ directory }) => {
+  const destination = new Destination();
+  destination.refusal = ({ signal }) => (signal === 'logs' ? new RetryableError('no table') : undefined);
+  const life = await live(directory, destination);
+  for (const mark of numbers(30)) await life.put(mark, MIB, 'logs');
+  for (const mark of numbers(30)) await life.put(100 + mark, MIB, 'traces');
+  await until(() => destination.taken.length === 30);
+  destination.refusal = undefined;
+  await life.end();
+  assert.equal(destination.taken.length, 60);
+});
+
+test('a record that is damaged while it waits is counted and waited for no longer', async ({ directory }) => {
+  const destination = new Destination();
+  destination.refusal = () => new RetryableError('away');
+  const life = await live(directory, destination);
+  for (const mark of numbers(40)) await life.put(mark, MIB);
+  const [last = ''] = (await segmentsIn(directory)).toReversed();
+  const file = await open(last, 'r+');
+  await file.write(Buffer.from('damage'), 0, 6, 5000);
+  await file.close();
+  destination.refusal = undefined;
+  await until(() => life.queue.room.records === 0);
+  await life.end();
+  assert.equal(life.queue.leftover(), undefined);
+  assert.deepEqual([destination.taken.length, destination.lost, destination.corrupt], [39, [1], [1]]);
+});
+
+async function segmentsIn(directory: string): Promise<string[]> {
+  const entries = await readdir(directory, { recursive: true, withFileTypes: true });
+  const paths = entries.map(({ parentPath, name }) => path.join(parentPath, name));
+  return paths.filter((name) => name.endsWith('.seg')).toSorted();
+}
 
 test('what is given up does not come again', async ({ directory }) => {
   const destination = new Destination();

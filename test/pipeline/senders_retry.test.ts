@@ -13,7 +13,7 @@ async function sendsOf(gate: Gate, count: number): Promise<void> {
 
 test('with retries a send that fails for now is made again, oldest first, and one at a time', async () => {
   const gate = new Gate();
-  const queue = sendersTo(gate, { senders: 2, maxItems: 1, retry: {} });
+  const queue = sendersTo(gate, { senders: 2, maxItems: 1, retry: { initial_interval: 100, max_interval: 100 } });
   const records = [recordOf(), recordOf(), recordOf()];
   const deliveries = records.map((record) => watch(queue.deliver(record)));
   await gate.end(new RetryableError('away'));
@@ -58,6 +58,43 @@ test('what the destination never takes is given up alone, and counts as delivere
   await gate.end();
   assert.deepEqual(given, [poison]);
   assert.ok([first, ...others].every(({ state }) => state === 'sent'));
+});
+
+test('records that fail together are tried in smaller groups, so that the one to blame keeps only itself', async () => {
+  const bad = recordOf();
+  const sent: QueueRecord[] = [];
+  const queue = sendersTo(
+    {
+      send: async (records) => {
+        if (records.includes(bad)) throw new RetryableError('one of them waits for a lock');
+        sent.push(...records);
+      },
+    },
+    { retry: {} },
+  );
+  const good = Array.from({ length: 9 }, () => recordOf());
+  const [first, ...rest] = good;
+  assert.ok(first);
+  const deliveries = [first, bad, ...rest].map((record) => watch(queue.deliver(record)));
+  while (sent.length < good.length) await turn();
+  assert.deepEqual(new Set(sent), new Set(good));
+  assert.deepEqual(deliveries.filter(({ state }) => state !== 'sent').length, 1);
+  await queue.shutdown(AbortSignal.abort());
+});
+
+test('what fails because the senders are shut down is not given up', async () => {
+  const given: QueueRecord[] = [];
+  const queue = sendersTo(
+    {
+      send: (_records, signal) =>
+        new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('cut')))),
+    },
+    { retry: { enabled: false }, giveUp: async (record) => void given.push(record) },
+  );
+  const delivery = watch(queue.deliver(recordOf()));
+  await queue.shutdown(AbortSignal.abort());
+  assert.ok(delivery.state instanceof RetryableError, 'its end was waited for');
+  assert.deepEqual(given, []);
 });
 
 test('a record is given up after max_elapsed_time, and at once where retries are off', async () => {

@@ -11,6 +11,7 @@ const Damage = suite('spool log, damaged');
 const DIRECTORY = '/queue';
 const SEGMENT = `${DIRECTORY}/0000000000000001.seg`;
 const HEADS = ['first', 'second', 'third'];
+const SLOT_BYTES = 64 * 1024;
 const BODY_BYTES = 100;
 const MAX_ALLOCATION = 32 << 20;
 
@@ -103,7 +104,7 @@ Damage('a position damaged at any byte never loses an entry', async () => {
   }
   const position = files.contentOf(`${DIRECTORY}/position`);
   const outcomes = new Set<string>();
-  for (let offset = 0; offset < position.length; offset += offset % 4096 < 64 ? 1 : 63) {
+  for (let offset = 0; offset < position.length; offset += offset % SLOT_BYTES < 64 ? 1 : 4093) {
     const damaged = new CrashingFiles(() => 0);
     const flipped = Buffer.from(position);
     flipped[offset] = (flipped[offset] ?? 0) ^ 4;
@@ -147,9 +148,30 @@ Damage('found while reading, it is passed over, counted, and frees its space', a
   assert.equal(opened.corrupt.length, 1);
   opened.log.release(first.id);
   await opened.log.persist();
-  assert.deepEqual(opened.settled, [3]);
+  assert.deepEqual(opened.settled, [2]);
   assert.deepEqual(files.paths(/corrupt/), ['/queue/corrupt/0000000000000001.seg']);
   await opened.log.close();
+});
+
+Damage('found while opening, it ends what is told of its life, and of no other', async () => {
+  const files = new CrashingFiles(() => 0);
+  const first = await openLog(DIRECTORY, { files: files.process() });
+  const appended = await appendAll(first.log, ['a', 'b', 'c'], 100);
+  const second = await openLog(DIRECTORY, { files: files.process() });
+  const [last] = await appendAll(second.log, ['d']);
+  files.edit(SEGMENT, (content) => content.fill(0, appended[0]?.next.offset, appended[1]?.next.offset));
+  const third = await openLog(DIRECTORY, { files: files.process() });
+  for (const { id } of await readAll(third)) third.log.release(id);
+  await third.log.close();
+  assert.deepEqual(third.visited, ['a', 'c', 'd']);
+  assert.deepEqual(
+    [...third.marks],
+    [
+      [appended[0]?.id.queueId, 2],
+      [last?.id.queueId, 5],
+    ],
+  );
+  assert.deepEqual(files.paths(/\/queue\/\w+\.seg$/), []);
 });
 
 Damage('what the disk cannot read is passed over, and nothing of it removed', async () => {

@@ -26,6 +26,8 @@ interface Entry {
   place: { readonly segment: number; readonly start: number; readonly end: number } | undefined;
   /** Was touched by damage on the disk, so that it may be missing. */
   isDamaged: boolean;
+  /** The process that found it missing, while nobody had released it. */
+  lostIn: number | undefined;
 }
 
 export interface ModelSettings {
@@ -99,6 +101,7 @@ export class LogModel {
       release: 'none',
       place: undefined,
       isDamaged: false,
+      lostIn: undefined,
     };
     this.#entries.push(entry);
     const head = headOf(entry);
@@ -155,8 +158,8 @@ export class LogModel {
   }
 
   async #persist(): Promise<void> {
-    await this.#within(this.#opened().persist());
     const { roomBytes, shortWrite } = this.#files.faults;
+    await this.#within(this.#opened().persist());
     // Then the position may not have found the room that it takes at first.
     const mayLackRoom = roomBytes !== undefined || shortWrite;
     if (this.#opened().failure !== undefined || mayLackRoom || !this.#hasReleased) return;
@@ -238,8 +241,9 @@ export class LogModel {
     }
     const found = new Set(numbers);
     for (const entry of this.#entries) {
-      const isOwed = entry.isAcknowledged && entry.release === 'none' && !this.#mayBeDamaged(entry);
-      assert(!isOwed || found.has(entry.number), `entry ${entry.number} is missing`);
+      const isMissing = entry.isAcknowledged && entry.release === 'none' && !found.has(entry.number);
+      assert(!isMissing || this.#mayBeDamaged(entry), `entry ${entry.number} is missing`);
+      if (isMissing) entry.lostIn ??= this.#process;
       const isBack = entry.release === 'durable' && this.#isPositionTrusted && found.has(entry.number);
       assert(!isBack, `entry ${entry.number} came back although its release was durable`);
     }
@@ -261,6 +265,11 @@ export class LogModel {
   }
 
   #checkSettled(queueId: string, seq: number): void {
+    for (const [key, number] of this.#identities) {
+      const [queue, its] = key.split(' ');
+      const isLostHere = this.#entries[number]?.lostIn === this.#process;
+      assert(queue !== queueId || Number(its) >= seq || !isLostHere, `entry ${number} is lost, but below the mark`);
+    }
     for (const [number, id] of this.#idsInLog) {
       const entry = this.#entries[number];
       if (id.queueId !== queueId || id.seq >= seq || entry === undefined || this.#mayBeDamaged(entry)) continue;

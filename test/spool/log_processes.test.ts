@@ -103,7 +103,7 @@ Processes('a full disk refuses what does not fit, keeps what it acknowledged, an
 
 Processes('a bound on the size of files only makes segments smaller', async () => {
   await withDirectory(async (directory) => {
-    const bound = ['sh', '-c', 'ulimit -f 200 && exec "$@"', 'sh'];
+    const bound = ['sh', '-c', 'ulimit -f 300 && exec "$@"', 'sh'];
     const lines = await linesOf({ directory, count: 40, bodyBytes: 20_000, waiting: 2 }, bound);
     const [kept, refused] = [numbersOf(lines, 'ack'), numbersOf(lines, 'refused')];
     assert(refused.length > 0 && kept.length > refused.length, lines.join('\n'));

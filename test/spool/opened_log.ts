@@ -14,7 +14,9 @@ export interface OpenedLog {
   readonly visited: string[];
   /** `file name: entries` of each report of damage. */
   readonly corrupt: string[];
+  /** The marks, in the order in which they were reported, and each with its queue. */
   readonly settled: number[];
+  readonly marks: Map<string, number>;
   readonly failures: Error[];
 }
 
@@ -27,13 +29,17 @@ export async function openLog(directory: string, settings: OpenSettings = {}): P
   const { files = realFiles, nowMs = () => performance.now(), ...rest } = settings;
   const log = new SpoolLog({ directory, minFreeBytes: 0, ...rest }, { files, checksum, nowMs });
   const [visited, corrupt, settled, failures]: [string[], string[], number[], Error[]] = [[], [], [], []];
+  const marks = new Map<string, number>();
   const events: LogEvents = {
     visit: ({ head }) => visited.push(Buffer.from(head).toString()),
     corrupt: (entries, file) => corrupt.push(`${path.basename(file)}: ${entries}`),
-    settled: (_queueId, seq) => settled.push(seq),
+    settled: (queueId, seq) => {
+      settled.push(seq);
+      marks.set(queueId, seq);
+    },
     failed: (error) => failures.push(error),
   };
-  return { log, found: await log.open(events), visited, corrupt, settled, failures };
+  return { log, found: await log.open(events), visited, corrupt, settled, marks, failures };
 }
 
 /** Appends entries with these heads, all at once, and bodies of so many bytes. */

@@ -184,6 +184,23 @@ Connection('gives up a connection that is lost inside a transaction', async () =
   await pool.end();
 });
 
+Connection('the server ends a transaction that nobody goes on with', async () => {
+  const pool = createPool({ url: database.url, max: 1, applicationName: 'test', statementTimeoutMs: 5_000 });
+  const settings = { idleTimeoutMs: 20, lockTimeoutMs: 20 };
+  const work = transaction(
+    pool,
+    async (client) => {
+      await new Promise((resolve) => client.once('end', resolve));
+      await client.query('SELECT 1');
+    },
+    settings,
+  );
+  await assert.rejects(work);
+  const limits = await transaction(pool, (client) => client.query('SHOW lock_timeout'), settings);
+  assert.deepEqual(limits.rows, [{ lock_timeout: '20ms' }]);
+  await pool.end();
+});
+
 /** The only old server at hand is a new one whose version function is covered by another. */
 Connection('refuses a server that is too old', async () => {
   await requireServerVersion(database.pool);

@@ -6,6 +6,8 @@ import type { QueueRecord } from '../../src/model/record.ts';
 import { createPool } from '../../src/store/connection.ts';
 import { deliver, type Delivered } from '../../src/store/deliver.ts';
 import { testDatabase, type TestDatabase } from '../support/postgres.ts';
+import { tcpProxy } from '../support/tcp_proxy.ts';
+import { refuseBad } from './poison.ts';
 import { lockSpans, spanRecord, storedNames, waitingSends } from './span_records.ts';
 
 const Deliver = suite('deliver');
@@ -102,6 +104,65 @@ Deliver('the server finds out soon that a gateway is gone', async () => {
     CREATE TRIGGER looks AFTER INSERT ON otel_spans EXECUTE FUNCTION look()`);
   await send(record);
   assert.deepEqual((await database.pool.query('SELECT keepalives FROM seen')).rows, [{ keepalives: '30 10 3' }]);
+});
+
+Deliver(
+  'a gateway that is frozen in the middle of its COPY holds up the same request no longer than a lock may',
+  async () => {
+    const way = await tcpProxy(database.url);
+    const pool = createPool({ url: way.url, max: 1, applicationName: 'test', statementTimeoutMs: 60_000 });
+    const record = await spanRecord(['a'], { receipt: randomBytes(32) });
+    const copying = new Promise<void>((resolve) => {
+      way.inspect((chunk) => {
+        if (!isCopyInResponse(chunk)) return 'pass';
+        way.freeze();
+        resolve();
+        return 'pass';
+      });
+    });
+    const stop = new AbortController();
+    const frozen = assert.rejects(
+      deliver(pool, { records: [record], exporter: 'postgres', signal: stop.signal }),
+      RetryableError,
+    );
+    await copying;
+    await assert.rejects(send(record), /SQLSTATE 55P03/);
+    assert.deepEqual(await send(await spanRecord(['b'])), { duplicates: 0, deadLettered: 0 });
+    stop.abort();
+    await frozen;
+    await pool.end();
+    await way.close();
+    assert.deepEqual(await send(record), { duplicates: 0, deadLettered: 0 });
+  },
+);
+
+/** Whether one of these messages of the server asks for the data of a COPY. */
+function isCopyInResponse(chunk: Buffer): boolean {
+  for (let at = 0; at + 5 <= chunk.length; at += 1 + chunk.readInt32BE(at + 1)) {
+    if (chunk[at] === 0x47) return true;
+  }
+  return false;
+}
+
+Deliver('no send leaves its transaction idle for long, nor waits long for a lock', async () => {
+  await database.pool.query(`
+    CREATE TABLE seen (limits text);
+    CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN
+        INSERT INTO seen VALUES (concat_ws(' ', current_setting('lock_timeout'),
+          current_setting('idle_in_transaction_session_timeout')));
+        RETURN NULL;
+      END $$;
+    CREATE TRIGGER looks AFTER INSERT ON otel_spans EXECUTE FUNCTION look()`);
+  const limits = async () => {
+    const { rows } = await database.pool.query<{ limits: string }>('DELETE FROM seen RETURNING limits');
+    return new Set(rows.map((row) => row.limits));
+  };
+  await send(await spanRecord(['good']));
+  assert.deepEqual(await limits(), new Set(['3s 0']), 'one message is never idle');
+  await refuseBad(database.pool);
+  await send(await spanRecord(['good', 'bad']));
+  assert.deepEqual(await limits(), new Set(['3s 10s']));
 });
 
 Deliver('a database whose transactions are serializable by default stores as any other', async () => {

@@ -201,6 +201,47 @@ Once('what was forgotten is stored, whoever sends it', async () => {
   assert.equal((await names()).length, 6);
 });
 
+Once('a backlog of any size is forgotten in parts, each a transaction of its own', async () => {
+  const queueId = randomUUID();
+  await database.pool.query(
+    'INSERT INTO queue_positions SELECT queue, seq FROM unnest($1::uuid[]) AS queue, generate_series(1, 25000) AS seq',
+    [[queueId, randomUUID()]],
+  );
+  await database.pool.query(`
+    CREATE TABLE parts (txid bigint, positions bigint);
+    CREATE FUNCTION note_part() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN INSERT INTO parts SELECT txid_current(), count(*) FROM gone; RETURN NULL; END $$;
+    CREATE TRIGGER notes AFTER DELETE ON queue_positions REFERENCING OLD TABLE AS gone EXECUTE FUNCTION note_part()`);
+  await forgetPositions(database.pool, { queueId, seq: 24_991 });
+  const { rows } = await database.pool.query<{ positions: number }>(
+    'SELECT sum(positions)::int AS positions FROM parts GROUP BY txid ORDER BY txid',
+  );
+  await database.pool.query('DROP FUNCTION note_part CASCADE');
+  assert.deepEqual(
+    rows.map(({ positions }) => positions),
+    [10_000, 10_000, 4_990],
+  );
+  const left = await database.pool.query('SELECT FROM queue_positions WHERE queue_id = $1', [queueId]);
+  assert.equal(left.rowCount, 10);
+  const all = await database.pool.query('SELECT FROM queue_positions');
+  assert.equal(all.rowCount, 25_010);
+});
+
+Once('what is forgotten is known even where its positions cannot be deleted', async () => {
+  const id = { queueId: randomUUID(), seq: 1 };
+  const record = await spanRecord(['a'], { id });
+  await send(record);
+  const pool = createPool({ url: database.url, max: 1, applicationName: 'test', statementTimeoutMs: 50 });
+  const client = await database.pool.connect();
+  await client.query('BEGIN; SELECT FROM queue_positions FOR UPDATE');
+  await assert.rejects(forgetPositions(pool, { ...id, seq: 2 }), { code: '57014' });
+  await client.query('COMMIT; DELETE FROM queue_positions');
+  client.release();
+  await send(record);
+  assert.deepEqual(await names(), ['a']);
+  await pool.end();
+});
+
 Once('a position that is forgotten while a late try waits for it is still known', async () => {
   const id = { queueId: randomUUID(), seq: 1 };
   const record = await spanRecord(['a'], { id });

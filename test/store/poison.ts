@@ -24,6 +24,11 @@ export const POISONS: ReadonlyMap<string, string> = new Map([
       FOR EACH ROW EXECUTE FUNCTION refuse_bad()`,
   ],
   [
+    'a trigger with an error code of its own',
+    `${trigger(`RAISE EXCEPTION 'I do not like %', NEW.name USING ERRCODE = 'UX001';`)}
+    CREATE TRIGGER poison AFTER INSERT ON otel_spans FOR EACH ROW EXECUTE FUNCTION refuse_bad()`,
+  ],
+  [
     'a trigger whose statement looks as if it named a row',
     `CREATE FUNCTION refuse_bad() RETURNS trigger LANGUAGE plpgsql AS $$
       BEGIN

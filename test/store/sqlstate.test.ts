@@ -48,6 +48,17 @@ Codes('a row that found no partition, or another than when it waited, will find 
   assert.equal(faultOf(databaseError({ code: '23514' })), 'poison', 'a trigger names no table');
 });
 
+/** What code of a trigger raises. */
+function raised(code: string): Fault {
+  return faultOf(databaseError({ code, routine: 'exec_stmt_raise', table: 'otel_spans' }));
+}
+
+Codes('what a trigger raises is poison whatever its code, unless the code may pass', () => {
+  for (const code of ['45000', 'UX001', '42501', 'XX000', '23514']) assert.equal(raised(code), 'poison', code);
+  for (const code of ['40001', '53100', '55P03', '57P03']) assert.equal(raised(code), 'passing', code);
+  assert.equal(raised('57014'), 'slow');
+});
+
 Codes('what is no answer of the server may pass', () => {
   for (const thrown of [new Error('Connection terminated unexpectedly'), 'text', undefined]) {
     assert.equal(faultOf(thrown), 'passing');

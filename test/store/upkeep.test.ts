@@ -48,6 +48,20 @@ Upkeep('makes the coming days of every table, and lets go of old receipts', asyn
   }
 });
 
+Upkeep("goes by the database's day, whatever this machine's clock says", async () => {
+  const name = new URL(database.url).pathname.slice(1);
+  await database.pool.query(`
+    CREATE FUNCTION now() RETURNS timestamptz LANGUAGE sql AS $$ SELECT pg_catalog.now() - interval '5 days' $$;
+    ALTER DATABASE ${name} SET search_path = public, pg_catalog;
+    CREATE TABLE receipts_${dayName(-8)} PARTITION OF receipts FOR VALUES FROM ('${dayName(-8)}') TO ('${dayName(-7)}');
+    CREATE TABLE receipts_${dayName(-9)} PARTITION OF receipts FOR VALUES FROM ('${dayName(-9)}') TO ('${dayName(-8)}')`);
+  const upkeep = new PartitionUpkeep(database.url, assert.ifError);
+  upkeep.start(0);
+  const days = [-8, -6, -5, -4, -3, -2, -1, 0, 1, 2].map(dayName);
+  await untilPartitionsAre('receipts', [...days.map((day) => `receipts_${day}`), 'receipts_default']);
+  await upkeep.stop();
+});
+
 Upkeep('reports a failure, and ends when told to', async () => {
   const url = new URL(database.url);
   url.port = '1';

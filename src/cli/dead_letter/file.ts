@@ -145,6 +145,10 @@ async function isOver({ dead, letter }: FiledLetter, replay: Replay, again: Dead
   const delivery = await deliveries.deliver(dead, stop);
   switch (delivery.kind) {
     case 'delivered':
+      for (const { items, bytes, reason } of delivery.outcome.refusedParts ?? []) {
+        await again.add(encodeLetterHead({ ...dead, reason, record: { ...dead.record, items, bytes } }), bytes);
+        tally.refused(letter.id, reason);
+      }
       tally.replayed(letter.id, delivery.outcome);
       return true;
     case 'refused': {

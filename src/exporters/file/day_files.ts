@@ -55,12 +55,12 @@ export class DayFiles {
 
   /** Takes the directory and ends torn lines in it. Rejects with one line when it cannot be used. */
   async open(): Promise<void> {
-    const { directory } = this.#settings;
+    const { directory, logger } = this.#settings;
     await makeDirectory(directory);
     // From here on its place is fixed, whatever becomes of links on the way to it.
     this.#directory = await realpath(directory);
     if (((await stat(this.#directory)).mode & WRITABLE_BY_ALL) !== 0) {
-      throw new Error(`directory: everybody can write to ${directory}; allowed: one that others cannot`);
+      logger.warn({ directory }, 'everybody on this machine can write to the directory');
     }
     this.#lock = lockDirectory(this.#directory);
     await this.#recover();

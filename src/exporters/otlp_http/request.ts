@@ -40,14 +40,16 @@ export function hopsOf(format: string): number | undefined {
 }
 
 /** Two requests with half of the items each; undefined for a single item. The same request always gives the same halves. */
-export async function splitRequest(request: Request): Promise<readonly Request[] | undefined> {
-  const { signal } = request;
-  return halves(await decoded(request))?.map((half) => ({
-    signal,
-    items: itemCount(half),
-    bytes: encodeRequest(half),
-  }));
+export async function splitRequest(request: Request): Promise<readonly [Request, Request] | undefined> {
+  const parts = halves(await decoded(request));
+  return parts && [requestOf(parts[0]), requestOf(parts[1])];
 }
+
+const requestOf = (batch: AnyBatch): Request => ({
+  signal: batch.signal,
+  items: itemCount(batch),
+  bytes: encodeRequest(batch),
+});
 
 /** The request as OTLP/JSON. */
 export async function toJson(request: Request): Promise<Uint8Array> {

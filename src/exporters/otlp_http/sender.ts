@@ -4,14 +4,15 @@
  */
 import { promisify } from 'node:util';
 import { gzip, zstdCompress } from 'node:zlib';
-import type { Logger, SendOutcome } from '../../component.ts';
+import { DELIVERED, type Logger, type SendOutcome } from '../../component.ts';
 import type { RequestHeaders } from '../../config/request_headers.ts';
 import { PermanentError, RetryableError } from '../../errors.ts';
 import type { Signal } from '../../model/batch.ts';
 import type { QueueRecord } from '../../model/record.ts';
 import { messageOf, partialSuccessOf, retryAfterMs } from './answer.ts';
 import { placeOf, type HttpAnswer, type HttpClient } from './client.ts';
-import { hopsOf, splitRequest, toJson, type Request } from './request.ts';
+import { deliver, type Answer, type Post, type Progress } from './parts.ts';
+import { hopsOf, toJson, type Request } from './request.ts';
 
 export interface Destination {
   /** Of the signals that it takes. */
@@ -44,18 +45,12 @@ export const OWN_HEADERS: ReadonlySet<string> = new Set([
 const TOO_LARGE = 413;
 const WORTH_RETRYING: ReadonlySet<number> = new Set([429, 502, 503, 504]);
 
-/** What became of a request, as far as no retry is needed. */
-interface Result {
-  /** Items that the destination refused without saying which. */
-  readonly refused: number;
-  /** Why all of the request, or a part of it, will never be taken. */
-  readonly failure?: PermanentError;
-}
-
 export class Sender {
   readonly #destination: Destination;
   readonly #client: HttpClient;
   readonly #logRefused: LogRefused;
+  /** Of records that go in parts. */
+  readonly #begun = new WeakMap<QueueRecord, Progress>();
 
   constructor(destination: Destination, client: HttpClient, logger: Logger) {
     this.#destination = destination;
@@ -65,62 +60,84 @@ export class Sender {
 
   /** @param records of one signal and format */
   async send(records: readonly QueueRecord[], stop: AbortSignal): Promise<SendOutcome> {
-    const [first] = records;
-    if (first === undefined) return { duplicates: 0, deadLettered: 0, refused: 0 };
-    const { signal, format } = first;
-    const hops = hopsOf(format);
-    if (hops === undefined) throw new PermanentError(`the queue holds ${format}, which this version does not know`);
-    const bytes = records.length === 1 ? first.bytes : Buffer.concat(records.map((record) => record.bytes));
-    const items = records.reduce((sum, record) => sum + record.items, 0);
-    const isShared = records.length > 1;
-    const { refused, failure } = await this.#deliver({ signal, items, bytes }, { hops, isShared, stop });
-    if (failure !== undefined) throw failure;
-    return { duplicates: 0, deadLettered: 0, refused };
-  }
-
-  /**
-   * A request that is too large goes in halves, and those in halves again. When one of them fails for good the others are
-   * still sent, since the pipeline keeps the whole record then; when one has to be sent again, so have all.
-   */
-  async #deliver(request: Request, way: Way): Promise<Result> {
-    const { encoding, maxRequestBytes } = this.#destination;
-    const content = encoding === 'json' ? await toJson(request) : request.bytes;
-    const fits = content.length <= maxRequestBytes;
-    const result = fits ? await this.#post(request, content, way) : undefined;
-    if (result !== undefined) return result;
-    const limit = fits ? 'what the destination takes (413)' : `max_request_body_size (${maxRequestBytes} bytes)`;
-    // Nothing of it is sent yet: the pipeline sends each record by itself then.
-    if (way.isShared) return { refused: 0, failure: new PermanentError(`records together are more than ${limit}`) };
-    const halves = await splitRequest(request);
-    if (halves === undefined) {
-      return { refused: 0, failure: new PermanentError(`one item of ${content.length} bytes is more than ${limit}`) };
+    const [first, ...others] = records;
+    if (first === undefined) return DELIVERED;
+    const hops = hopsOf(first.format);
+    if (hops === undefined) {
+      throw new PermanentError(`the queue holds ${first.format}, which this version does not know`);
     }
-    let all: Result = { refused: 0 };
-    for (const half of halves) all = joined(all, await this.#deliver(half, way));
-    return all;
+    const post: Post = (request) => this.#post(request, hops, stop);
+    return others.length > 0 ? this.#sendTogether(records, post) : this.#sendAlone(first, post);
   }
 
-  /** Undefined when the destination wants it smaller. */
-  async #post(request: Request, content: Uint8Array, { hops, stop }: Way): Promise<Result | undefined> {
-    const { urls, compression } = this.#destination;
+  /** All of them or none: what cannot go in one request is refused, since the pipeline sends each record alone then. */
+  async #sendTogether(records: readonly QueueRecord[], post: Post): Promise<SendOutcome> {
+    if (records.some((record) => this.#begun.has(record))) {
+      throw new PermanentError('a part of one of the records has been delivered, so that it has to be sent alone');
+    }
+    const signal = records[0]?.signal ?? 'traces';
+    const items = records.reduce((sum, record) => sum + record.items, 0);
+    const answer = await post({ signal, items, bytes: Buffer.concat(records.map((record) => record.bytes)) });
+    if (answer.kind === 'refused') throw new PermanentError(answer.reason);
+    if (answer.kind === 'too large') throw new PermanentError(`records together are more than ${answer.limit}`);
+    return { duplicates: 0, deadLettered: 0, refused: answer.refused };
+  }
+
+  async #sendAlone(record: QueueRecord, post: Post): Promise<SendOutcome> {
+    const progress = this.#begun.get(record) ?? {};
+    try {
+      const { isTaken, refused, refusedParts } = await deliver(record, progress, post);
+      const [first] = refusedParts;
+      if (first !== undefined && !isTaken) throw new PermanentError(first.reason);
+      const outcome = { duplicates: 0, deadLettered: 0, refused };
+      if (first === undefined) return outcome;
+      const parts = refusedParts.map(({ request: { items, bytes }, reason }) => ({ record, items, bytes, reason }));
+      return { ...outcome, refusedParts: parts };
+    } finally {
+      this.#note(record, progress);
+    }
+  }
+
+  /** With refused parts it is kept to the end of the record: who fails to store them asks again, and nothing is sent twice. */
+  #note(record: QueueRecord, progress: Progress): void {
+    const isOver = progress.result !== undefined && progress.result.refusedParts.length === 0;
+    if (progress.halves !== undefined && !isOver) this.#begun.set(record, progress);
+    else this.#begun.delete(record);
+  }
+
+  /** @throws RetryableError when the request has to be posted again */
+  async #post(request: Request, hops: number, stop: AbortSignal): Promise<Answer> {
+    const { urls, encoding, compression, maxRequestBytes } = this.#destination;
     const url = urls.get(request.signal);
-    if (url === undefined) throw new PermanentError(`no endpoint takes ${request.signal}`);
+    if (url === undefined) return { kind: 'refused', reason: `no endpoint takes ${request.signal}` };
+    const content = encoding === 'json' ? await toJson(request) : request.bytes;
+    const bytes = content.length;
+    if (bytes > maxRequestBytes) {
+      return { kind: 'too large', bytes, limit: `max_request_body_size (${maxRequestBytes} bytes)` };
+    }
     const body = compression === 'none' ? content : await COMPRESS[compression](content);
     const answer = await this.#client.post({ url, headers: this.#headers(body.length, hops), body }, stop);
-    if (answer.status >= 200 && answer.status <= 299) return this.#taken(request, answer);
-    if (answer.status === TOO_LARGE) return undefined;
-    const message = `${placeOf(url)} answered ${answer.status}${this.#saidOf(answer, url)}`;
-    if (!WORTH_RETRYING.has(answer.status)) return { refused: 0, failure: new PermanentError(message) };
-    const waitMs = retryAfterMs(answer, Date.now());
-    throw new RetryableError(message, waitMs === undefined ? {} : { retryAfterMs: waitMs });
+    if (answer.status >= 200 && answer.status <= 299) {
+      return { kind: 'taken', refused: this.#refusedOf(request, answer) };
+    }
+    if (answer.status === TOO_LARGE) return { kind: 'too large', bytes, limit: 'what the destination takes (413)' };
+    return this.#failed(answer, url);
   }
 
-  #taken({ signal, items }: Request, answer: HttpAnswer): Result {
+  #failed(answer: HttpAnswer, url: URL): Answer {
+    const reason = `${placeOf(url)} answered ${answer.status}${this.#saidOf(answer, url)}`;
+    if (!WORTH_RETRYING.has(answer.status)) return { kind: 'refused', reason };
+    const waitMs = retryAfterMs(answer, Date.now());
+    throw new RetryableError(reason, waitMs === undefined ? {} : { retryAfterMs: waitMs });
+  }
+
+  /** Items that a success leaves out. */
+  #refusedOf({ signal, items }: Request, answer: HttpAnswer): number {
     const partial = partialSuccessOf(answer, signal, this.#redact);
-    if (partial === undefined) return { refused: 0 };
+    if (partial === undefined) return 0;
     const refused = Math.min(partial.rejected, items);
     this.#logRefused({ signal, refused, items, message: partial.message });
-    return { refused };
+    return refused;
   }
 
   #headers(contentLength: number, hops: number): Readonly<Record<string, string>> {
@@ -164,19 +181,6 @@ const MAX_HOST_CHARS = 255;
 
 /** Shorter words of a header, such as its scheme, are no secret. */
 const LEAST_SECRET_CHARS = 8;
-
-/** What does not change while the parts of one send are delivered. */
-interface Way {
-  readonly hops: number;
-  /** Whether the request is made of several records. */
-  readonly isShared: boolean;
-  readonly stop: AbortSignal;
-}
-
-function joined(one: Result, other: Result): Result {
-  const failure = one.failure ?? other.failure;
-  return { refused: one.refused + other.refused, ...(failure === undefined ? {} : { failure }) };
-}
 
 interface Refusal {
   readonly signal: Signal;
