@@ -102,7 +102,7 @@ validate('says what an acknowledgement means, once for each durability', async (
     (durability) => `exporters.${PLACES[durability]}.sending_queue.durability=${durability}`,
   );
   const file = await write(folder, SOUND.replace('exporters: [debug]', 'exporters: [debug, file, file/fast]'));
-  const flags = sets.flatMap((set) => ['--set', set]);
+  const flags = [...sets, 'exporters.file/fast.directory=elsewhere'].flatMap((set) => ['--set', set]);
   const { stdout, stderr } = await sluice(['validate', '--config', file, ...flags]);
   assert.equal(stderr, '');
   const [pipeline, ...promises] = stdout.trimEnd().split('\n');

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { setImmediate } from 'node:timers/promises';
 import { suite } from 'uvu';
 import { createMemoryLimiter, memoryLimiter, type MemoryLimiter } from '../../src/extensions/memory_limiter.ts';
+import { RequestBytes } from '../../src/extensions/memory_limiter/request_bytes.ts';
 import { SILENT, testSettings } from '../support/settings.ts';
 
 const MIB = 1_048_576;
@@ -100,6 +101,19 @@ bodies('one that is larger than the bound is taken when it comes alone', async (
   large.release();
   built.limiter.admit().grow(1000);
   await stop(built);
+});
+
+bodies('a limiter that lets requests in one at a time counts those that hold nothing yet, and each end once', () => {
+  const asked: number[] = [];
+  const requests = new RequestBytes(1000, {
+    demandRoom: (underWay) => void asked.push(underWay),
+    grow: () => undefined,
+  });
+  const [first] = [requests.admit(), requests.admit()];
+  first?.release();
+  first?.release();
+  requests.admit();
+  assert.deepEqual(asked, [0, 1, 1]);
 });
 
 bodies.run();

@@ -1,11 +1,16 @@
 /**
  * Whether memory is short. Above the soft limit garbage is collected first, and only what is then still above it counts:
  * new requests are refused, and those under way go on in what is between the limits. Above the hard limit they are cut.
+ *
+ * A process above its hard limit never takes requests freely. If little of its memory is alive, the allocator keeps the
+ * rest: then requests are refused for a minute, and after that taken one at a time, with an error in the log. So the
+ * process grows by no more than one request takes, beyond what it has, and senders are still served, if slowly.
  */
 import type { Logger } from '../../component.ts';
 import { formatSize } from '../../config/size.ts';
 import { RetryableError } from '../../errors.ts';
-import type { MemoryProbe } from './process_memory.ts';
+import { KeptMemory } from './kept_memory.ts';
+import type { MemoryProbe, MemoryReading } from './process_memory.ts';
 
 /** Of the process and of V8's heap, each in bytes. */
 export interface MemoryLimits {
@@ -38,11 +43,18 @@ const RELIEF_SHARE = 0.95;
 
 /**
  * Memory that was freed often stays with the allocator, which uses it again before it asks for more. If all of it counted,
- * one peak could make a gateway refuse for ever, with nothing under way. So it counts up to as much as is alive.
+ * one peak could make a gateway refuse for ever, with nothing under way. So it counts up to as much as is alive, as long as
+ * the process is not above its hard limit.
  */
 const RESIDENT_PER_LIVE = 2;
 
-type Level = 'fine' | 'short' | 'out';
+const KEPT =
+  'memory stays above its limit though little of it is in use: requests are taken one at a time; restart the gateway';
+
+/** `kept`: above the hard limit for long though little is alive; one request at a time. */
+type Level = 'fine' | 'kept' | 'short' | 'out';
+
+const LEVEL_OF_KEPT = { recent: 'short', lasting: 'kept' } as const;
 
 /** The worse of the two: memory of the process, and V8's heap. */
 interface Usage {
@@ -56,6 +68,7 @@ export class MemoryPressure {
   readonly #limits: MemoryLimits;
   readonly #settings: PressureSettings;
   readonly #checkBytes: number;
+  readonly #kept: KeptMemory;
   #level: Level = 'fine';
   #usage: Usage | undefined;
   #grownBytes = 0;
@@ -69,6 +82,11 @@ export class MemoryPressure {
     this.#settings = settings;
     const { softBytes, hardBytes, softHeapBytes, hardHeapBytes } = limits;
     this.#checkBytes = Math.min(CHECK_BYTES, (hardBytes - softBytes) / 4, (hardHeapBytes - softHeapBytes) / 4);
+    this.#kept = new KeptMemory({
+      hardBytes,
+      reliefBytes: hardBytes * RELIEF_SHARE,
+      onLasting: (bytes) => settings.logger.error({ bytes, hardBytes }, KEPT),
+    });
   }
 
   start(checkIntervalMs: number): void {
@@ -80,9 +98,13 @@ export class MemoryPressure {
     clearTimeout(this.#recheck);
   }
 
-  /** @throws RetryableError while no new request may come in */
-  demandRoom(): void {
-    if (this.#level !== 'fine') throw this.#shortage();
+  /**
+   * @param underWay how many requests were let in and are not done
+   * @throws RetryableError while no new request may come in
+   */
+  demandRoom(underWay: number): void {
+    const hasRoom = this.#level === 'fine' || (this.#level === 'kept' && underWay === 0);
+    if (!hasRoom) throw this.#shortage();
   }
 
   /**
@@ -102,18 +124,27 @@ export class MemoryPressure {
   /** Looks at memory now. */
   check(): void {
     this.#grownBytes = 0;
-    const usage = this.#read();
-    const level = levelOf(usage, this.#level);
-    if (level !== 'fine' && this.#mayCollect(level)) this.#collect();
-    // What a collection frees shows a moment later; until then only the hard limit counts.
-    this.#enter(level === 'short' && this.#recheck !== undefined ? this.#level : level, usage);
+    const { probe } = this.#settings;
+    const reading = probe.read();
+    const counted = this.#count(reading);
+    const level = levelOf(counted, this.#level);
+    const kept = this.#kept.look(reading.rss, level === 'fine', probe.nowMs());
+    if (level === 'fine' && kept !== 'none') {
+      this.#settle(LEVEL_OF_KEPT[kept], this.#resident(reading.rss), false);
+    } else {
+      this.#settle(level, counted, level === 'short' && kept === 'none');
+    }
   }
 
-  #read(): Usage {
-    const { rss, heap, buffers } = this.#settings.probe.read();
-    const { softBytes, hardBytes, softHeapBytes, hardHeapBytes } = this.#limits;
-    const bytes = Math.min(rss, RESIDENT_PER_LIVE * (heap + buffers));
-    const memory: Usage = { what: 'memory', bytes, softBytes, hardBytes };
+  /** @param canWait whether it may be garbage only: what a collection frees shows a moment later */
+  #settle(level: Level, usage: Usage, canWait: boolean): void {
+    if ((level === 'short' || level === 'out') && this.#mayCollect(level)) this.#collect();
+    this.#enter(canWait && this.#recheck !== undefined ? this.#level : level, usage);
+  }
+
+  #count({ rss, heap, buffers }: MemoryReading): Usage {
+    const { softHeapBytes, hardHeapBytes } = this.#limits;
+    const memory = this.#resident(Math.min(rss, RESIDENT_PER_LIVE * (heap + buffers)));
     const ofHeap: Usage = {
       what: 'the JavaScript heap',
       bytes: heap,
@@ -121,6 +152,11 @@ export class MemoryPressure {
       hardBytes: hardHeapBytes,
     };
     return severity(ofHeap) > severity(memory) ? ofHeap : memory;
+  }
+
+  #resident(bytes: number): Usage {
+    const { softBytes, hardBytes } = this.#limits;
+    return { what: 'memory', bytes, softBytes, hardBytes };
   }
 
   #mayCollect(level: 'short' | 'out'): boolean {

@@ -9,6 +9,8 @@ export class RequestBytes implements Admission {
   readonly #maxBytes: number;
   readonly #pressure: Pick<MemoryPressure, 'demandRoom' | 'grow'>;
   #bytes = 0;
+  /** Requests that were let in and hold on to it, be it nothing yet. */
+  #underWay = 0;
 
   constructor(maxBytes: number, pressure: Pick<MemoryPressure, 'demandRoom' | 'grow'>) {
     this.#maxBytes = maxBytes;
@@ -20,9 +22,11 @@ export class RequestBytes implements Admission {
   }
 
   admit(): RequestMemory {
-    this.#pressure.demandRoom();
+    this.#pressure.demandRoom(this.#underWay);
     if (this.#bytes >= this.#maxBytes) throw this.#full();
     let held = 0;
+    let isOver = false;
+    this.#underWay += 1;
     return {
       grow: (bytes) => {
         // What is larger than the bound would never come if it were not taken when it comes alone.
@@ -35,6 +39,8 @@ export class RequestBytes implements Admission {
       release: () => {
         this.#bytes -= held;
         held = 0;
+        if (!isOver) this.#underWay -= 1;
+        isOver = true;
       },
     };
   }

@@ -191,7 +191,7 @@ function exportHandler({ signal, limits, next, logger, admitted }: ExportSetting
   };
   return ({ request, metadata }, respond) => {
     admitted
-      .run(metadata, request.length, (caller) => answer(request, caller))
+      .run(metadata, (caller) => answer(request, caller))
       .then(
         (response) => respond(null, response),
         (error: unknown) => {

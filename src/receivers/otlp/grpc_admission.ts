@@ -1,6 +1,7 @@
 /**
  * Who may call: asked as soon as a call's metadata has come, and answered before its message is read. Until then a
- * stream holds no more than its flow-control window.
+ * stream holds no more than its flow-control window; from then on each byte that comes is held against the memory of all
+ * requests, before grpc-js keeps it.
  */
 import assert from 'node:assert/strict';
 import { ServerInterceptingCall, type Metadata, type ServerInterceptor } from '@grpc/grpc-js';
@@ -13,6 +14,10 @@ import { DEFAULT_TENANT, type Tenant } from '../../model/tenant.ts';
 import { identify } from '../http/authentication.ts';
 import { HOPS_HEADER, hopsOf } from '../http/hops.ts';
 import { GrpcError, statusOf } from './grpc_status.ts';
+import { endUnread, observeBytes, streamOf } from './grpc_stream.ts';
+
+/** In front of each message: whether it is compressed, and its length. */
+const FRAME_BYTES = 5;
 
 export interface AdmissionSettings {
   /** Without it everybody is let in, as the default tenant. */
@@ -31,9 +36,8 @@ export interface Admission {
   /**
    * Runs the work of a call that was let in, which it knows by its metadata. The call counts as unfinished, and its
    * message's bytes as held, until the work is done, even when its client has gone.
-   * @throws RetryableError when there is no memory for so many bytes now
    */
-  run<T>(metadata: Metadata, messageBytes: number, work: (call: Caller) => Promise<T>): Promise<T>;
+  run<T>(metadata: Metadata, work: (call: Caller) => Promise<T>): Promise<T>;
 }
 
 /** What the metadata of a call say. */
@@ -46,6 +50,8 @@ export interface Caller {
 /** A call that was let in. */
 interface Admitted extends Caller {
   readonly memory: RequestMemory;
+  /** Of its message, as it came or decompressed, whichever is more. */
+  heldBytes: number;
   isRunning: boolean;
 }
 
@@ -58,7 +64,7 @@ export function admission(settings: AdmissionSettings): Admission {
       throw new RetryableError(`more than max_concurrent_requests (${settings.maxRequests}) calls at once`);
     }
     const hops = hopsOf(metadata.get(HOPS_HEADER).map(String));
-    const admitted = { tenant, hops, memory: settings.memory.admit(), isRunning: false };
+    const admitted = { tenant, hops, memory: settings.memory.admit(), heldBytes: 0, isRunning: false };
     unfinished.add(admitted);
     calls.set(metadata, admitted);
     return admitted;
@@ -69,6 +75,7 @@ export function admission(settings: AdmissionSettings): Admission {
   };
 
   const interceptor: ServerInterceptor = ({ path }, call) => {
+    const stream = streamOf(call);
     let admitted: Admitted | undefined;
     let timer: NodeJS.Timeout | undefined;
     let isOver = false;
@@ -77,10 +84,23 @@ export function admission(settings: AdmissionSettings): Admission {
       if (unexpected) settings.logger.error({ err: error, method: path }, 'a call could not be let in');
       call.sendStatus(status);
     };
+    const hold = (caller: Admitted, bytes: number): boolean => {
+      if (isOver) return false;
+      try {
+        growTo(caller, bytes);
+        return true;
+      } catch (error) {
+        isOver = true;
+        refuse(error);
+        return false;
+      }
+    };
     const receive = async (metadata: Metadata, proceed: (metadata: Metadata) => void): Promise<void> => {
       const tenant = await authenticate(settings, metadata, call.getConnectionInfo().remoteAddress ?? '');
       if (isOver) return;
-      admitted = admit(tenant, metadata);
+      const caller = admit(tenant, metadata);
+      admitted = caller;
+      observeBytes(stream, (bytes) => void hold(caller, bytes - FRAME_BYTES));
       timer = setTimeout(() => refuse(tooSlow(settings.receiveTimeoutMs)), settings.receiveTimeoutMs);
       proceed(metadata);
     };
@@ -88,6 +108,9 @@ export function admission(settings: AdmissionSettings): Admission {
       start(next) {
         next({
           onReceiveMetadata: (metadata, proceed) => void receive(metadata, proceed).catch(refuse),
+          onReceiveMessage(message: Buffer, proceed) {
+            if (admitted !== undefined && hold(admitted, message.length)) proceed(message);
+          },
           onReceiveHalfClose(proceed) {
             clearTimeout(timer);
             proceed();
@@ -96,25 +119,33 @@ export function admission(settings: AdmissionSettings): Admission {
           onCancel() {
             clearTimeout(timer);
             isOver = true;
-            if (admitted?.isRunning === false) end(admitted);
+            endUnread(stream, () => {
+              if (admitted?.isRunning === false) end(admitted);
+            });
           },
         });
       },
     });
   };
 
-  const run: Admission['run'] = async (metadata, messageBytes, work) => {
+  const run: Admission['run'] = async (metadata, work) => {
     const call = calls.get(metadata);
     assert(call !== undefined, 'a call is let in before its handler runs');
     call.isRunning = true;
     try {
-      call.memory.grow(messageBytes);
       return await work(call);
     } finally {
       end(call);
     }
   };
   return { interceptor, run };
+}
+
+/** @throws RetryableError when there is no memory for so many bytes now */
+function growTo(call: Admitted, bytes: number): void {
+  if (bytes <= call.heldBytes) return;
+  call.memory.grow(bytes - call.heldBytes);
+  call.heldBytes = bytes;
 }
 
 function tooSlow(limitMs: number): GrpcError {

@@ -36,7 +36,7 @@ interface Fixture {
 function fixture(reading: MemoryReading, collected = reading, collectMs = 0): Fixture {
   const log: string[] = [];
   const note = (_fields: object, message: string) => void log.push(message);
-  const logger: Logger = { ...SILENT, info: note, warn: note };
+  const logger: Logger = { ...SILENT, info: note, warn: note, error: note };
   let looked = Promise.withResolvers<void>();
   const world: Fixture = {
     reading,
@@ -78,7 +78,7 @@ const test = suite('memory pressure');
 test('below the soft limit everything is let in, and nothing collected', () => {
   const { pressure, collections, log } = fixture(CALM);
   pressure.check();
-  pressure.demandRoom();
+  pressure.demandRoom(0);
   pressure.grow(64 * MIB);
   assert.equal(pressure.unready(), undefined);
   assert.deepEqual({ collections, log }, { collections: 0, log: [] });
@@ -87,9 +87,9 @@ test('below the soft limit everything is let in, and nothing collected', () => {
 test('what is only garbage refuses nobody', async () => {
   const world = fixture(SHORT, CALM);
   world.pressure.check();
-  world.pressure.demandRoom();
+  world.pressure.demandRoom(0);
   await world.settled();
-  world.pressure.demandRoom();
+  world.pressure.demandRoom(0);
   assert.deepEqual({ collections: world.collections, log: world.log }, { collections: 1, log: [] });
 });
 
@@ -97,7 +97,7 @@ test('what is alive above the soft limit refuses new requests, and lets those un
   const world = fixture(SHORT);
   world.pressure.check();
   await world.settled();
-  assert.throws(() => world.pressure.demandRoom(), refusal);
+  assert.throws(() => world.pressure.demandRoom(0), refusal);
   world.pressure.grow(1);
   assert.equal(world.pressure.unready(), undefined);
   assert.deepEqual(world.log, ['memory is short: new requests are refused']);
@@ -106,7 +106,7 @@ test('what is alive above the soft limit refuses new requests, and lets those un
 test('above the hard limit nothing is let in at once, nothing may grow, and the gateway is not ready', () => {
   const world = fixture(OUT);
   world.pressure.check();
-  assert.throws(() => world.pressure.demandRoom(), refusal);
+  assert.throws(() => world.pressure.demandRoom(0), refusal);
   assert.throws(() => world.pressure.grow(1), refusal);
   assert.equal(world.pressure.unready(), 'memory is above its limit: 110MiB of 100MiB');
 });
@@ -116,11 +116,11 @@ test('it is over a little below the soft limit, and said once', () => {
   world.pressure.check();
   world.reading = mib(79, 10, 40);
   world.pressure.check();
-  assert.throws(() => world.pressure.demandRoom(), refusal);
+  assert.throws(() => world.pressure.demandRoom(0), refusal);
   world.reading = mib(75, 10, 40);
   world.pressure.check();
   world.pressure.check();
-  world.pressure.demandRoom();
+  world.pressure.demandRoom(0);
   assert.deepEqual(world.log, [
     'memory is short: new requests are refused',
     'memory is enough again: requests are taken',
@@ -130,15 +130,81 @@ test('it is over a little below the soft limit, and said once', () => {
 test("V8's heap has limits of its own", () => {
   const world = fixture(mib(60, 51, 0));
   world.pressure.check();
-  assert.throws(() => world.pressure.demandRoom(), { message: /JavaScript heap/ });
+  assert.throws(() => world.pressure.demandRoom(0), { message: /JavaScript heap/ });
   assert.equal(world.pressure.unready(), 'the JavaScript heap is above its limit: 51MiB of 50MiB');
 });
 
-test('memory that the allocator keeps after a peak counts no more than what is alive', () => {
-  const world = fixture(mib(500, 10, 5));
+test('memory that the allocator keeps after a peak counts no more than what is alive, up to the hard limit', () => {
+  const world = fixture(mib(99, 10, 5));
   world.pressure.check();
-  world.pressure.demandRoom();
+  world.pressure.demandRoom(0);
   assert.equal(world.collections, 0);
+});
+
+const KEPT = mib(500, 10, 5);
+const LASTING =
+  'memory stays above its limit though little of it is in use: requests are taken one at a time; restart the gateway';
+
+test('above the hard limit memory that the allocator keeps refuses new requests, also while a collection settles', () => {
+  const world = fixture(KEPT);
+  world.pressure.check();
+  assert.throws(() => world.pressure.demandRoom(0), refusal);
+  world.pressure.grow(1);
+  world.nowMs = 59_999;
+  world.pressure.check();
+  assert.throws(() => world.pressure.demandRoom(0), refusal);
+  assert.deepEqual(world.log, ['memory is short: new requests are refused']);
+  world.pressure.stop();
+});
+
+/** The allocator has kept memory for so long that single requests are let in. */
+function lasting(): Fixture {
+  const world = fixture(KEPT);
+  world.pressure.check();
+  world.nowMs = 60_000;
+  world.pressure.check();
+  return world;
+}
+
+test('after a minute of that requests come in one at a time, and an error is logged once', () => {
+  const world = lasting();
+  world.pressure.demandRoom(0);
+  assert.throws(() => world.pressure.demandRoom(1), refusal);
+  world.reading = mib(500, 30, 15);
+  world.pressure.check();
+  assert.throws(() => world.pressure.demandRoom(0), refusal);
+  world.reading = KEPT;
+  world.pressure.check();
+  world.pressure.demandRoom(0);
+  assert.deepEqual(world.log, ['memory is short: new requests are refused', LASTING]);
+  world.pressure.stop();
+});
+
+test('that is over a little below the hard limit', () => {
+  const world = lasting();
+  world.reading = mib(96, 10, 5);
+  world.pressure.check();
+  assert.throws(() => world.pressure.demandRoom(1), refusal);
+  world.reading = mib(95, 10, 5);
+  world.pressure.check();
+  world.pressure.demandRoom(1);
+  assert.equal(world.log.at(-1), 'memory is enough again: requests are taken');
+  world.pressure.stop();
+});
+
+test('while much is alive the minute does not begin', () => {
+  const world = fixture(OUT);
+  world.pressure.check();
+  world.nowMs = 59_000;
+  world.pressure.check();
+  world.reading = KEPT;
+  world.nowMs = 61_000;
+  world.pressure.check();
+  assert.throws(() => world.pressure.demandRoom(0), refusal);
+  world.nowMs = 119_000;
+  world.pressure.check();
+  world.pressure.demandRoom(0);
+  world.pressure.stop();
 });
 
 test('large bodies make it look without waiting for the timer', () => {
@@ -172,7 +238,7 @@ test('while a collection settles, refusing goes on', async () => {
   world.nowMs = 2000;
   world.pressure.check();
   assert.equal(world.collections, 2);
-  assert.throws(() => world.pressure.demandRoom(), refusal);
+  assert.throws(() => world.pressure.demandRoom(0), refusal);
   world.pressure.stop();
 });
 
