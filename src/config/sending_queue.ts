@@ -94,8 +94,9 @@ export const sendingQueue = ({ batchItems, consumers = 2 }: SendingQueueDefaults
       if (queue_size?.hasUnit !== true || sizer === undefined || sizer === 'bytes') return;
       context.addIssue({ code: 'custom', path: ['queue_size'], message: `a whole number of ${sizer}` });
     })
-    .transform(({ enabled, queue_size, sizer, batch, block_on_overflow: _, ...rest }) => {
+    .transform(({ enabled, queue_size, sizer, batch, ...given }) => {
       if (!enabled) return undefined;
+      const { block_on_overflow: _without, ...rest } = given;
       const counts = sizer ?? (queue_size?.hasUnit === false ? ('requests' as const) : ('bytes' as const));
       const max_size = batch?.max_size ?? batchItems;
       return {

@@ -10,8 +10,14 @@ import type { Tenant } from '../model/tenant.ts';
 import type { Place, QueueRoom } from './queue_room.ts';
 import type { Senders } from './senders.ts';
 
-/** So much waits in memory for the senders. */
+/** So much waits in memory for the senders; above it those who send are slowed down. */
 const WINDOW_BYTES = 12 * 1024 * 1024;
+/** More is never in memory. */
+const MAX_WINDOW_BYTES = WINDOW_BYTES * 2;
+/** How long an answer waits at the most for a destination that lags. */
+const EASE_MS = 100;
+/** A destination that has taken nothing for so long does not lag: it is away. */
+const AWAY_MS = 1000;
 /** Reading goes on when no more than this is left of it. */
 const LOW_WINDOW_BYTES = (WINDOW_BYTES * 2) / 3;
 const READ_BYTES = 4 * 1024 * 1024;
@@ -51,6 +57,9 @@ export class DiskLane {
   /** Where the next record will stand. Equal to the cursor when nothing waits on disk alone. */
   #tail: LogPlace = this.#cursor;
   #windowBytes = 0;
+  #deliveredAtMs = -Infinity;
+  /** Ends the waits of answers that are held back. */
+  readonly #eased = new Set<() => void>();
   #isReading = false;
   #isCut = false;
 
@@ -87,6 +96,25 @@ export class DiskLane {
       this.#parts.count.enqueueFailed(record.items);
       throw error;
     }
+    await this.#ease();
+  }
+
+  /**
+   * Holds an answer back for a moment while the destination lags, so that who sends goes at its pace: what is read back
+   * from disk costs all of them time.
+   */
+  #ease(): Promise<void> | undefined {
+    const isLagging = this.#windowBytes > WINDOW_BYTES && performance.now() - this.#deliveredAtMs < AWAY_MS;
+    if (!isLagging || this.#isCut) return undefined;
+    return new Promise((resolve) => {
+      const go = (): void => {
+        clearTimeout(timer);
+        this.#eased.delete(go);
+        resolve();
+      };
+      const timer = setTimeout(go, EASE_MS);
+      this.#eased.add(go);
+    });
   }
 
   /** Hands nothing more to the senders. */
@@ -126,7 +154,7 @@ export class DiskLane {
     const isNext = samePlace(this.#cursor, this.#tail);
     this.#tail = next;
     this.#noteWaiting(record, 1);
-    if (!isNext || this.#isReading || this.#windowBytes > WINDOW_BYTES) {
+    if (!isNext || this.#isReading || this.#windowBytes > MAX_WINDOW_BYTES) {
       this.#parts.recycle(record.bytes);
       return;
     }
@@ -150,6 +178,8 @@ export class DiskLane {
     log.release(id);
     this.#handed.delete(id.seq);
     this.#windowBytes -= bytes.byteLength;
+    this.#deliveredAtMs = performance.now();
+    if (this.#windowBytes <= WINDOW_BYTES) for (const go of this.#eased) go();
     room.remove(tenant, { items, bytes: bytes.byteLength });
     this.#noteWaiting(record, -1);
     this.#parts.recycle(bytes);
