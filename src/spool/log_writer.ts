@@ -106,6 +106,13 @@ export class LogWriter {
     await this.#seal();
   }
 
+  /** Lets the next entry begin a new segment. False when something is being written now. */
+  async retire(): Promise<boolean> {
+    if (this.#isRunning) return false;
+    await this.#seal();
+    return true;
+  }
+
   /** The log has failed outside of a write. */
   fail(error: Error): void {
     if (this.#failure !== undefined) return;

@@ -125,8 +125,16 @@ export class OpenLog {
     const { remover } = this.#settings;
     if (this.#isDirty && !this.#isPositionLost) await this.#writePosition();
     this.#settle();
+    await this.#retireCurrent();
     await remover.removeReleased(this.#segments, this.#durable, (segment) => this.#isInUse(segment));
     this.#dropLives();
+  }
+
+  /** On a disk that is nearly full the segment that grows goes as well, once nothing in it is needed. */
+  async #retireCurrent(): Promise<void> {
+    const { current } = this.#writer;
+    if (current === undefined || this.#durable.missing(current.first, current.last) > 0) return;
+    if (this.#settings.space.wasLow() && !(await this.#writer.retire())) this.#touch();
   }
 
   async #writePosition(): Promise<void> {

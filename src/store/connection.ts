@@ -99,11 +99,29 @@ async function withClient<T>(pool: Pool, work: (client: PoolClient) => Promise<T
     return await work(client);
   } catch (error) {
     broken = !(await rollsBack(client));
+    if (broken) void endSession(pool, client);
     throw error;
   } finally {
     client.off('error', ignoreLoss);
     client.release(broken);
   }
+}
+
+/** What pg knows of the server's process, and does not tell its types. */
+type Session = PoolClient & { readonly processID?: number | null };
+
+/**
+ * Ends the session of a connection that was given up: while its server waits for the rest of a COPY, and no time limit
+ * applies to that, it keeps what it has inserted locked for whoever sends the same again. Never rejects. Behind a pooler
+ * the process is another one, and nothing fits.
+ */
+async function endSession(pool: Pool, { processID }: Session): Promise<void> {
+  if (typeof processID !== 'number') return;
+  const text = `
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE pid = $1 AND usename = current_user AND state = 'active'
+      AND application_name = current_setting('application_name') AND query LIKE 'SET LOCAL%COPY%'`;
+  await pool.query(text, [processID]).catch(ignoreLoss);
 }
 
 /**
