@@ -17,8 +17,8 @@ const DEFAULT_SPIKE_SHARE = 0.2;
 const HEAP_SHARE = 0.8;
 const MAX_REQUEST_BYTES = 256 * MIB;
 const REQUEST_SHARE = 0.25;
-/** The smallest spans take eight times as much of the heap, once they are decoded, as they took on the wire. */
-const REQUEST_HEAP_SHARE = 1 / 8;
+/** The smallest spans take eight times as much of the heap, once they are decoded, as they took on the wire; half is spare. */
+const REQUEST_HEAP_SHARE = 1 / 16;
 
 const interval = () => duration({ min: 1, max: MAX_INTERVAL_MS });
 const mib = () => z.int().min(0).default(0);
@@ -50,7 +50,7 @@ const config = z
       .optional()
       .describe(
         'The most that the bodies of all requests under way take, as they came and decompressed. ' +
-          'Default: the least of 256MiB, a quarter of the hard limit, and an eighth of what the JavaScript heap may take.',
+          'Default: the least of 256MiB, a quarter of the hard limit, and a sixteenth of what the JavaScript heap may take.',
       ),
   })
   .refine(({ limit_mib, spike_limit_mib }) => limit_mib === 0 || spike_limit_mib < limit_mib, {

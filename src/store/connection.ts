@@ -44,6 +44,9 @@ export function createPool({ url, max, applicationName, statementTimeoutMs }: Po
   });
   // The pool has already dropped the connection; without a listener the event would end the process.
   pool.on('error', ignoreLoss);
+  // A client reports a lost connection as an event besides failing its query; it may do so before whoever asked for it has
+  // it, when the server says in one breath that it is ready and that it shuts down.
+  pool.on('connect', (client) => void client.on('error', ignoreLoss));
   return pool;
 }
 
@@ -92,8 +95,6 @@ export function messageTransaction<T>(
 /** Lends a connection; one on which something failed is rolled back, and given up where that fails as well. */
 async function withClient<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
   const client = await pool.connect();
-  // A checked-out client reports a lost connection as an event besides failing the query.
-  client.on('error', ignoreLoss);
   let broken = false;
   try {
     return await work(client);
@@ -102,7 +103,6 @@ async function withClient<T>(pool: Pool, work: (client: PoolClient) => Promise<T
     if (broken) void endSession(pool, client);
     throw error;
   } finally {
-    client.off('error', ignoreLoss);
     client.release(broken);
   }
 }
