@@ -29,11 +29,7 @@ const inFlight = { name: 'RetryableError', retryAfterMs: 1000, message: /max_req
 const configuration = suite('memory_limiter configuration');
 
 const CASES: readonly (readonly [string, object, object])[] = [
-  [
-    'MiB, with a spike of a fifth',
-    { limit_mib: 4000 },
-    { softBytes: 3200 * MIB, hardBytes: 4000 * MIB, maxRequestBytes: 256 * MIB },
-  ],
+  ['MiB, with a spike of a fifth', { limit_mib: 4000 }, { softBytes: 3200 * MIB, hardBytes: 4000 * MIB }],
   ['MiB and their spike', { limit_mib: 400, spike_limit_mib: 100 }, { softBytes: 300 * MIB, hardBytes: 400 * MIB }],
   ['MiB before percentages', { limit_mib: 400, limit_percentage: 10 }, { softBytes: 320 * MIB, hardBytes: 400 * MIB }],
   ['a quarter for the bodies of requests', { limit_mib: 400 }, { maxRequestBytes: 100 * MIB }],
