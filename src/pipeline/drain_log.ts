@@ -3,7 +3,7 @@ import type { Logger } from '../component.ts';
 import type { QueueRoom } from './queue_room.ts';
 
 const INTERVAL_MS = 10_000;
-/** A rate is measured over so long at least. */
+/** A rate is measured over so long at least, and anew after such a pause. */
 const MIN_RATE_MS = 1000;
 /** What passes through in quiet times is no backlog. */
 const MIN_BACKLOG_ITEMS = 10_000;
@@ -12,9 +12,10 @@ export class DrainLog {
   readonly #room: QueueRoom;
   readonly #logger: Logger;
   #timer: NodeJS.Timeout | undefined;
-  /** Since a line was written, and when that began. */
+  /** Since a line was written or nothing was delivered for a while, and when that began. */
   #delivered = 0;
   #sinceMs = 0;
+  #lastMs = 0;
   /** The most that waited since the queue was last short. */
   #peakItems = 0;
 
@@ -32,15 +33,21 @@ export class DrainLog {
   }
 
   delivered(items: number): void {
-    if (this.#delivered === 0) this.#sinceMs = performance.now();
+    const nowMs = performance.now();
+    if (this.#delivered === 0 || nowMs - this.#lastMs > MIN_RATE_MS) {
+      this.#delivered = 0;
+      this.#sinceMs = nowMs;
+    }
+    this.#lastMs = nowMs;
     this.#delivered += items;
     if (this.#peakItems > 0 && this.#room.records === 0) this.#end();
   }
 
   #tell(): void {
     const { items, bytes } = this.#room;
-    const seconds = Math.max(performance.now() - this.#sinceMs, MIN_RATE_MS) / 1000;
-    const perSecond = Math.round(this.#delivered / seconds);
+    const nowMs = performance.now();
+    const seconds = Math.max(nowMs - this.#sinceMs, MIN_RATE_MS) / 1000;
+    const perSecond = nowMs - this.#lastMs > MIN_RATE_MS ? 0 : Math.round(this.#delivered / seconds);
     this.#delivered = 0;
     if (items < MIN_BACKLOG_ITEMS) return;
     this.#peakItems = Math.max(this.#peakItems, items);
